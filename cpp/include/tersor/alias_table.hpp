@@ -1,0 +1,59 @@
+// Entropy tables: frequencies of symbols, their alias form for decoding and its inverse for encoding.
+// docs/format.md 5.2 and 5.3. The alias method (Walker 1977; for rANS: Giesen 2014) needs K small rows instead of 2^p slots,
+// so that a table fits into vector registers.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tersor/bytes.hpp"
+#include "tersor/status.hpp"
+
+namespace tersor {
+
+struct AliasTable {
+    struct Bucket {
+        std::uint16_t threshold;  // slots below it belong to the bucket's own symbol
+        std::uint16_t alias;      // the others to this symbol
+        std::int32_t adjust;      // added to the slot's position in the bucket to give the offset
+    };
+    int symbols = 0;       // K, a power of two
+    int precision = 0;     // p: frequencies add up to 2^p
+    int raw_bits = 0;      // low bits of an integer that are stored beside the symbol
+    int bucket_shift = 0;  // log2(2^p / K)
+    std::vector<std::uint16_t> frequency;  // [K]
+    std::vector<Bucket> bucket;            // [K]
+    std::vector<std::uint16_t> first;      // [K] encoder: where the symbol's slots begin in `slot`
+    std::vector<std::uint16_t> slot;       // [2^p] encoder: the slot of each (symbol, offset)
+
+    // frequency: K values below 2^p that add up to 2^p. Returns corrupt otherwise.
+    static Status build(std::span<const std::uint16_t> frequency, int precision, AliasTable& table);
+};
+
+struct TableSet {
+    int symbols = 0;
+    int precision = 0;
+    std::vector<AliasTable> tables;
+    int first_class = 0;
+    std::vector<std::uint8_t> class_map;
+
+    // The elements of a TableSet as docs/format.md 5.3 defines them; `frequencies` is the packed bit stream.
+    static Status build(int symbols, int precision, ByteSpan raw_bits, ByteSpan frequencies, int first_class, ByteSpan class_map, TableSet& set);
+
+    // Number of the table of an element of class `c`; `half` is 0, or 1 for odd trellis states. Needs a class map.
+    std::uint8_t number_of_class(int c, int half, bool trellis) const {
+        const int length = static_cast<int>(class_map.size()) >> (trellis ? 1 : 0);
+        int index = c - first_class;
+        index = index < 0 ? 0 : index >= length ? length - 1 : index;
+        return class_map[static_cast<std::size_t>(half * length + index)];
+    }
+};
+
+// The bit stream of docs/format.md 5.3 for n tables of K frequencies each.
+Bytes pack_frequencies(std::span<const std::uint16_t> frequencies);
+
+// Frequencies that add up to 2^precision and minimise the code length of `counts` greedily; a symbol with a count keeps at least 1,
+// one without gets 0. At least two symbols get a frequency. Needs fewer nonzero counts than 2^precision.
+void normalize(std::span<const std::uint64_t> counts, int precision, std::span<std::uint16_t> frequencies);
+
+}  // namespace tersor

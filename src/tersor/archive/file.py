@@ -1,0 +1,154 @@
+"""One archive file, opened: header and index read and checked, tensors decoded when asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tersor.archive.blocks import block_table, last_two
+from tersor.archive.crc import crc32c
+from tersor.archive.header import Stream, decode_header, locate_index
+from tersor.archive.index import Index, Prefix, TensorRecord, decode_index, spec_of, unpack_any
+from tersor.archive.limits import HEAD_GUESS_BYTES
+from tersor.archive.ranges import MappedRanges, Ranges
+from tersor.archive.tensor import StoredTensor
+from tersor.errors import CorruptError, NewerFormatError, UnknownNameError
+from tersor.layouts import make_layout
+from tersor.layouts.base import Context, Layout
+from tersor.sources.header import LENGTH_BYTES
+from tersor.types import TensorSpec
+
+ALIAS_LAYOUT = "alias/1"
+GRID_LAYOUT = "grid/1"
+
+
+class ArchiveFile:
+    """The tensors of one archive file by number. Opening asks for two byte ranges: header and index.
+
+    Guarantee: an opened file's header, index and references are consistent with each other and with its size.
+    Raises: UsageError, CorruptError, NewerFormatError.
+    """
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges = ranges
+        self.streams: list[Stream]
+        self.prefix: Prefix
+        self.index: Index
+        self._open()
+        self.specs = [self._spec(number) for number in range(len(self.streams))]
+        self.numbers = {stream.name: number for number, stream in enumerate(self.streams)}
+        self._targets = {
+            number: self._alias_target(number)
+            for number, record in enumerate(self.index.tensors)
+            if self.layout_name(record) == ALIAS_LAYOUT
+        }
+        self._context = Context(list(self.index.codecs), self.index.table_sets)
+        self._tensors: dict[int, StoredTensor] = {}
+
+    @classmethod
+    def open(cls, path: Path, name: str | None = None) -> ArchiveFile:
+        """Open a local file. name: how messages call it."""
+        return cls(MappedRanges(path, name))
+
+    @property
+    def name(self) -> str:
+        return self.ranges.name
+
+    @property
+    def crc(self) -> int:
+        """CRC-32C of the index, by which the folder record knows this file."""
+        return self.prefix.index_crc
+
+    def layout_name(self, record: TensorRecord) -> str:
+        return self.index.layouts[record.layout]
+
+    def target(self, number: int) -> int:
+        """Return the number of the tensor that holds the values: itself, or what it is an alias of."""
+        return self._targets.get(number, number)
+
+    def tensor(self, number: int) -> StoredTensor:
+        """Return a tensor (aliases followed), ready to decode. Raises CorruptError, NewerFormatError."""
+        number = self.target(number)
+        found = self._tensors.get(number)
+        if found is None:
+            # Two threads may both make it; either is good.
+            found = self._tensors[number] = self._prepare(number)
+        return found
+
+    def close(self) -> None:
+        self._tensors.clear()
+        self.ranges.close()
+
+    def _open(self) -> None:
+        ranges, where = self.ranges, self.ranges.name
+        head = ranges.read(0, min(HEAD_GUESS_BYTES, ranges.n_bytes))
+        n_header, n_index = locate_index(head, ranges.n_bytes, where)
+        if n_header + n_index > len(head):
+            head = ranges.read(0, n_header + n_index)
+        n_data_bytes = ranges.n_bytes - n_header
+        self._data_begin = n_header
+        self.streams = decode_header(bytes(head[LENGTH_BYTES:n_header]), n_data_bytes, where)
+        stream = head[n_header : n_header + n_index]
+        self.prefix, self.index = decode_index(stream, len(self.streams), where)
+        found = crc32c(head[:n_header])
+        if found != self.prefix.header_crc:
+            raise CorruptError(
+                f"{where}: CRC-32C of the header is {found:#010x}, the file says {self.prefix.header_crc:#010x}; "
+                "the file is damaged, fetch it again"
+            )
+
+    def _spec(self, number: int) -> TensorSpec:
+        stream = self.streams[number]
+        try:
+            return spec_of(stream.name, self.index.tensors[number])
+        except CorruptError as exc:
+            raise CorruptError(f"{self.name}: {exc}") from exc
+
+    def _alias_target(self, number: int) -> int:
+        record, spec, stream = self.index.tensors[number], self.specs[number], self.streams[number]
+        target = unpack_any(record.meta, f"{self.name}: tensor {spec.name!r}")
+        is_empty = stream.begin == stream.end and not (record.head or record.block_rows or record.block_columns)
+        if not is_empty or record.blake3 is not None or record.block_lengths or record.checksums:
+            raise CorruptError(f"{self.name}: alias {spec.name!r} has a stream, blocks or checksums; needs none")
+        if type(target) is not int or not 0 <= target < len(self.specs):
+            raise CorruptError(f"{self.name}: alias {spec.name!r} of {target!r}; needs 0 to {len(self.specs) - 1}")
+        other, other_record = self.specs[target], self.index.tensors[target]
+        same = (spec.dtype, spec.shape) == (other.dtype, other.shape)
+        if not same or self.layout_name(other_record) == ALIAS_LAYOUT:
+            raise CorruptError(
+                f"{self.name}: alias {spec.name!r} of {other.name!r}, which differs in dtype or shape or is an alias"
+            )
+        return target
+
+    def layout(self, number: int) -> Layout:
+        """Return the layout of a tensor. Raises NewerFormatError if this tersor does not know it."""
+        name = self.layout_name(self.index.tensors[number])
+        try:
+            return make_layout(name)
+        except UnknownNameError as exc:
+            raise NewerFormatError(
+                f"{self.name}: tensor {self.specs[number].name!r} is stored in layout {name!r}, which this tersor "
+                f"does not know; run: pip install -U tersor ({exc})"
+            ) from exc
+
+    def _prepare(self, number: int) -> StoredTensor:
+        record, spec, stream = self.index.tensors[number], self.specs[number], self.streams[number]
+        where = f"{self.name}: tensor {spec.name!r}"
+        layout = self.layout(number)
+        begin = self._data_begin + stream.begin
+        try:
+            meta = unpack_any(record.meta, "meta")
+            table = block_table(record, layout.matrix_shape(spec, meta), stream.end - stream.begin)
+            flip = last_two(spec) if _is_transposed(self.layout_name(record), meta) else None
+            head = self.ranges.read(begin, begin + table.n_head_bytes) if table.n_head_bytes else memoryview(b"")
+            decoder = layout.decoder(spec, meta, head, table.head_crc, self._context)
+        except CorruptError as exc:
+            raise CorruptError(f"{where}: {exc}; the file is damaged, fetch it again") from exc
+        except NewerFormatError as exc:
+            raise NewerFormatError(f"{where}: {exc}") from exc
+        return StoredTensor(self.ranges, spec, begin, table, decoder, flip)
+
+
+def _is_transposed(layout: str, meta: Any) -> bool:
+    """Whether the stored matrix is that of the tensor with its last two dimensions swapped."""
+    return layout == GRID_LAYOUT and bool(meta[0] & 1)

@@ -1,0 +1,116 @@
+"""`inspect(path)`: what an archive holds and what each tensor costs, from headers and indexes, nothing decoded."""
+
+from __future__ import annotations
+
+from math import prod
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from tersor.archive.file import ALIAS_LAYOUT, GRID_LAYOUT, ArchiveFile
+from tersor.archive.reader import open_archive
+from tersor.errors import NewerFormatError
+
+_PEEKED_BLOCKS = 16
+_FLOAT_UNITS = {0: "bf16", 1: "f16", 2: "f32"}
+
+
+def inspect(path: str | PathLike[str]) -> dict[str, Any]:
+    """Describe an archive folder or file as JSON-like data.
+
+    Returns input: path (None: not recorded), n_bytes of the original files that the archive files hold (lossy: of
+        the plain tensors), n_params (tied ones once, plain files none); output: path, n_bytes of the archive files,
+        ratio = output / input, bits_per_weight (None without parameters); tensors: name, shape, dtype, layout,
+        codec, n_bytes of the stream, bits_per_weight, error (None: not known here); lossless, recipe, version
+        (what wrote it), provenance.
+    Raises: UsageError, CorruptError, NewerFormatError.
+    """
+    with open_archive(path) as archive:
+        tensors = [row for file in archive.files for row in _tensors(file)]
+        n_params = sum(_n_params(file) for file in archive.files)
+        n_input_bytes = sum(_n_original_bytes(file) for file in archive.files)
+        n_output_bytes = sum(file.ranges.n_bytes for file in archive.files)
+        provenance = archive.provenance
+        return {
+            "input": {"path": provenance.get("source"), "n_bytes": n_input_bytes, "n_params": n_params},
+            "output": {"path": str(Path(path)), **sizes(n_output_bytes, n_input_bytes, n_params)},
+            "tensors": tensors,
+            "lossless": archive.folder.lossless if archive.folder else None,
+            "recipe": provenance.get("recipe"),
+            "version": (archive.primary or archive.files[0]).index.producer,
+            "provenance": provenance,
+        }
+
+
+def sizes(n_output_bytes: int, n_input_bytes: int, n_params: int) -> dict[str, Any]:
+    """Return n_bytes, ratio (1.0 for an empty input) and bits_per_weight of an output."""
+    return {
+        "n_bytes": n_output_bytes,
+        "ratio": n_output_bytes / n_input_bytes if n_input_bytes else 1.0,
+        "bits_per_weight": 8 * n_output_bytes / n_params if n_params else None,
+    }
+
+
+def _n_original_bytes(file: ArchiveFile) -> int:
+    if file.index.files:
+        return sum(record.n_bytes for record in file.index.files)
+    return sum(spec.n_bytes for spec in file.specs)
+
+
+def _n_params(file: ArchiveFile) -> int:
+    plain = {record.segments[0] for record in file.index.files if record.is_plain}
+    return sum(
+        spec.n_elements
+        for number, spec in enumerate(file.specs)
+        if number not in plain and file.target(number) == number
+    )
+
+
+def _tensors(file: ArchiveFile) -> list[dict[str, Any]]:
+    rows = []
+    for number, (spec, stream) in enumerate(zip(file.specs, file.streams, strict=True)):
+        n_bytes = stream.end - stream.begin
+        n_elements = prod(spec.shape)
+        rows.append(
+            {
+                "name": spec.name,
+                "shape": list(spec.shape),
+                "dtype": spec.dtype,
+                "layout": file.layout_name(file.index.tensors[number]),
+                "codec": codec_summary(file, number),
+                "n_bytes": n_bytes,
+                "bits_per_weight": 8 * n_bytes / n_elements if n_elements else None,
+                "error": None,
+            }
+        )
+    return rows
+
+
+def codec_summary(file: ArchiveFile, number: int) -> str:
+    """Return what the first blocks of a tensor are coded with, for example "float16 rows", "planes", "zstd"; "" if none."""
+    layout = file.layout_name(file.index.tensors[number])
+    if layout == ALIAS_LAYOUT:
+        return f"= {file.specs[file.target(number)].name}"
+    if layout == GRID_LAYOUT:
+        return "rans"
+    try:
+        tensor = file.tensor(number)
+    except NewerFormatError:
+        return "unknown"
+    peeked = range(min(len(tensor.table), _PEEKED_BLOCKS))
+    found = {_dense_form(bytes(tensor.payload(block)[:2]), file.index.codecs) for block in peeked}
+    return "+".join(sorted(found))
+
+
+def _dense_form(start: bytes, codecs: list[str]) -> str:
+    """Name the form of a dense block from its first two bytes (docs/format.md 4.1)."""
+    if len(start) < 2:
+        return "damaged"
+    form, detail = start
+    if form == 0 and detail < len(codecs):
+        return codecs[detail]
+    if form == 1:
+        return f"planes{detail}"
+    if form == 2 and detail in _FLOAT_UNITS:
+        return f"rans-{_FLOAT_UNITS[detail]}"
+    return "unknown"

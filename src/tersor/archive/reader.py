@@ -1,0 +1,212 @@
+"""`open_archive(path)`: an archive folder or file as a mapping from tensor names to numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import numpy as np
+
+from tersor.archive.file import ArchiveFile
+from tersor.archive.folder import find_archive_files, stem_of
+from tersor.archive.index import FolderRecord
+from tersor.archive.tensor import StoredTensor, new_array
+from tersor.errors import CorruptError, ShapeError, UnknownNameError, UsageError
+from tersor.layouts.base import matrix_shape
+from tersor.registry import did_you_mean
+from tersor.types import TensorSpec
+
+
+class Archive(Mapping[str, np.ndarray]):
+    """Tensors by name, decoded when asked for. Use it in a `with`, or call `close`.
+
+    Opening reads headers and indexes only. Reads may run in several threads.
+    Names: those of the tensors. Where several files of a folder hold one name, the file nearest the top of the
+        folder (then the first by path) keeps it, and the others' are `FILE:NAME`, FILE being the archive file's
+        path without its ending.
+    """
+
+    def __init__(self, path: Path, files: list[ArchiveFile]) -> None:
+        self.path = path
+        self.files = files
+        self._places: dict[str, tuple[ArchiveFile, int]] = {}
+        for file in files:
+            for name, number in file.numbers.items():
+                self._places.setdefault(self._free_key(file, name), (file, number))
+        self.specs: Mapping[str, TensorSpec] = MappingProxyType(
+            {key: file.specs[number] for key, (file, number) in self._places.items()}
+        )
+        self.aliases: Mapping[str, str] = MappingProxyType(self._find_aliases())
+
+    def _free_key(self, file: ArchiveFile, name: str) -> str:
+        return name if name not in self._places else f"{stem_of(file.name)}:{name}"
+
+    def _find_aliases(self) -> dict[str, str]:
+        keys = {(id(file), number): key for key, (file, number) in self._places.items()}
+        return {
+            key: keys[id(file), file.target(number)]
+            for key, (file, number) in self._places.items()
+            if file.target(number) != number
+        }
+
+    @property
+    def primary(self) -> ArchiveFile | None:
+        """The file that carries the folder record; None for a lone shard."""
+        return next((file for file in self.files if file.index.folder is not None), None)
+
+    @property
+    def folder(self) -> FolderRecord | None:
+        """What is recorded of the whole folder; None for a lone shard."""
+        return None if self.primary is None else self.primary.index.folder
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the archive: versions, recipe, seed, ... (of the primary file)."""
+        return (self.primary or self.files[0]).index.provenance_dict()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def tensor(self, name: str) -> StoredTensor:
+        """Return the stored form of a tensor. Raises UnknownNameError naming the nearest."""
+        if name not in self._places:
+            raise UnknownNameError(
+                f"{self.path}: no tensor {name!r}{did_you_mean(name, self._places)} "
+                f"It holds {len(self)} tensors."
+            )
+        file, number = self._places[name]
+        return file.tensor(number)
+
+    def read(
+        self,
+        name: str,
+        *,
+        rows: slice | None = None,
+        columns: slice | None = None,
+        out: np.ndarray | None = None,
+        threads: int = 1,
+    ) -> np.ndarray:
+        """Return a tensor, or a rectangle of it; decodes only the blocks that it lies in.
+
+        rows: of the tensor seen as a matrix of prod(shape[:-1]) x shape[-1]; rank 2 or more. step 1 only.
+        columns: of its last dimension; rank 1 or more. Negative and open ends as in any slice.
+        out: C-contiguous, of exactly the result's shape and dtype; is filled and returned. Undefined after an error.
+        threads: blocks decoded at a time.
+        Returns the spec's numpy_shape if neither rows nor columns is given; else (rows, columns), rank 1: (columns,).
+            bfloat16 and float8 are ml_dtypes' types; types below eight bits are their packed bytes.
+        Raises: UnknownNameError, UsageError, ShapeError, CorruptError, NewerFormatError.
+        """
+        tensor = self.tensor(name)
+        spec = tensor.spec
+        row_range, column_range, shape = _region(spec, rows, columns)
+        if out is None:
+            out = new_array(shape, spec, tensor.where)
+        else:
+            _check_out(out, shape, spec)
+        matrix = out.reshape(len(row_range), len(column_range))
+        tensor.read_into(matrix, row_range, column_range, threads)
+        return out
+
+    def close(self) -> None:
+        """Let go of the files. Arrays that were returned stay valid."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _region(
+    spec: TensorSpec, rows: slice | None, columns: slice | None
+) -> tuple[range, range, tuple[int, ...]]:
+    """Return rows and columns of the tensor's matrix, and the shape of the result."""
+    n_rows, n_columns = matrix_shape(spec)
+    rank = len(spec.numpy_shape)
+    if (rows is not None and rank < 2) or (columns is not None and rank < 1):
+        raise UsageError(
+            f"tensor {spec.name!r} has shape {list(spec.numpy_shape)} in memory; rows need rank 2, columns rank 1"
+        )
+    row_range = _steps_of_one(rows, n_rows, "rows")
+    column_range = _steps_of_one(columns, n_columns, "columns")
+    if rows is None and columns is None:
+        return row_range, column_range, spec.numpy_shape
+    sizes = (len(row_range), len(column_range))
+    return row_range, column_range, sizes if rank >= 2 else sizes[1:]
+
+
+def _steps_of_one(part: slice | None, size: int, what: str) -> range:
+    chosen = range(size)[part] if part is not None else range(size)
+    if chosen.step != 1:
+        raise UsageError(f"{what}={part}: needs a step of 1; read the span and slice the result")
+    return chosen
+
+
+def _check_out(out: np.ndarray, shape: tuple[int, ...], spec: TensorSpec) -> None:
+    if out.shape != shape or out.dtype != spec.numpy_dtype:
+        raise ShapeError(
+            f"tensor {spec.name!r}: out is {list(out.shape)} {out.dtype}, "
+            f"needs {list(shape)} {spec.numpy_dtype}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ShapeError(f"tensor {spec.name!r}: out must be C-contiguous and writeable")
+
+
+def open_archive(path: str | PathLike[str]) -> Archive:
+    """Return the archive in a folder, or in one archive file.
+
+    A folder must be whole: all the files that its primary names, with the indexes it names.
+    Raises: UsageError (nothing there), CorruptError, NewerFormatError.
+    """
+    path = Path(path)
+    found = find_archive_files(path)
+    files: list[ArchiveFile] = []
+    try:
+        for relative in found:
+            files.append(ArchiveFile.open(found[relative], relative))
+        archive = Archive(path, files)
+        if path.is_dir():
+            problems = folder_problems(files)
+            if problems:
+                raise CorruptError(f"{path}: {'; '.join(problems)}; fetch the whole folder again")
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+    return archive
+
+
+def folder_problems(files: list[ArchiveFile]) -> list[str]:
+    """Return what is wrong with a folder's set of archive files, by its primary's record."""
+    primaries = [file for file in files if file.index.folder is not None]
+    if len(primaries) != 1:
+        names = ", ".join(file.name for file in primaries) or "none"
+        return [f"needs exactly one primary archive file, found {names}"]
+    folder = primaries[0].index.folder
+    assert folder is not None
+    expected = {record.path: record.crc for record in folder.archives}
+    present = {file.name: file.crc for file in files if file is not primaries[0]}
+    problems = [f"archive file {name} is missing" for name in expected if name not in present]
+    problems += [f"archive file {name} does not belong here" for name in present if name not in expected]
+    problems += [
+        f"archive file {name} is another version: its index has CRC-32C {present[name]:#010x}, needs {crc:#010x}"
+        for name, crc in expected.items()
+        if name in present and present[name] != crc
+    ]
+    return problems

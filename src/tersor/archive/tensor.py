@@ -1,0 +1,153 @@
+"""One stored tensor: any rectangle of it, or all its bytes in order, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from tersor.archive.blocks import Block, BlockTable, pieces, stored_region
+from tersor.archive.parallel import in_order
+from tersor.archive.ranges import Ranges
+from tersor.errors import CorruptError, UsageError
+from tersor.layouts.base import BlockDecoder, matrix_shape
+from tersor.types import TensorSpec
+
+Problem = Callable[[str], None]
+
+
+class StoredTensor:
+    """A tensor of an archive file, ready to be decoded. Several threads may use one at a time.
+
+    begin: where its stream starts in the file. flip: its last two dimensions if it is stored transposed.
+    """
+
+    def __init__(
+        self,
+        ranges: Ranges,
+        spec: TensorSpec,
+        begin: int,
+        table: BlockTable,
+        decoder: BlockDecoder,
+        flip: tuple[int, int] | None,
+    ) -> None:
+        self.spec = spec
+        self.table = table
+        self._ranges = ranges
+        self._begin = begin
+        self._decoder = decoder
+        self._flip = flip
+
+    @property
+    def where(self) -> str:
+        return f"{self._ranges.name}: tensor {self.spec.name!r}"
+
+    def payload(self, number: int) -> memoryview:
+        """Return the stored bytes of one block."""
+        begin, end = (self._begin + int(offset) for offset in self.table.offsets[number : number + 2])
+        return self._ranges.read(begin, end)
+
+    def decode_block(self, block: Block, out: np.ndarray) -> None:
+        """Fill `out`, C-contiguous, the block's shape and the tensor's dtype. Raises CorruptError."""
+        crc = int(self.table.checksums[block.number])
+        try:
+            self._decoder.decode(
+                self.payload(block.number), crc, block.rows.start, block.columns.start, out
+            )
+        except CorruptError as exc:
+            raise CorruptError(
+                f"{self.where}, block {block.number} of {len(self.table)}: {exc}; "
+                "the file is damaged, fetch it again"
+            ) from exc
+
+    def read_into(self, out: np.ndarray, rows: range, columns: range, threads: int = 1) -> None:
+        """Fill `out` (len(rows), len(columns)) with that rectangle of the tensor's matrix."""
+        region = stored_region(rows, columns, self._flip)
+        jobs = (
+            partial(self._place, block, out, rows, columns) for block in self.table.overlapping(*region)
+        )
+        for _ in in_order(jobs, threads):
+            pass
+
+    def _place(self, block: Block, out: np.ndarray, rows: range, columns: range) -> None:
+        decoded: np.ndarray | None = None
+        for piece in pieces(block, rows, columns, self._flip):
+            target = out[
+                piece.rows.start - rows.start : piece.rows.stop - rows.start,
+                piece.columns.start - columns.start : piece.columns.stop - columns.start,
+            ]
+            if not piece.flipped and target.shape == block.shape and target.flags.c_contiguous:
+                self.decode_block(block, target)
+                return
+            if decoded is None:
+                decoded = np.empty(block.shape, self.spec.numpy_dtype)
+                self.decode_block(block, decoded)
+            part = decoded[piece.block_rows, piece.block_columns]
+            target[...] = part.T if piece.flipped else part
+
+    def chunks(self, threads: int = 1, problem: Problem | None = None) -> Iterator[memoryview]:
+        """Yield all bytes of the tensor, row-major, in pieces of a block or a row of blocks.
+
+        problem: called with the message of each damaged block, whose elements are then zero; None: it raises.
+        A transposed tensor is held in memory as a whole.
+        """
+        if self._flip is not None:
+            yield self._whole(threads, problem)
+            return
+        if self.table.is_row_major:
+            jobs = (partial(self._one, number, problem) for number in range(len(self.table)))
+        else:
+            bands = range(0, len(self.table), self.table.n_across)
+            jobs = (partial(self._band, first, problem) for first in bands)
+        for array in in_order(jobs, threads):
+            yield as_bytes(array)
+
+    def _one(self, number: int, problem: Problem | None) -> np.ndarray:
+        block = self.table.block(number)
+        out = np.empty(block.shape, self.spec.numpy_dtype)
+        self._try_block(block, out, problem)
+        return out
+
+    def _band(self, first: int, problem: Problem | None) -> np.ndarray:
+        rows = self.table.block(first).rows
+        out = new_array((len(rows), self.table.columns), self.spec, self.where)
+        for number in range(first, first + self.table.n_across):
+            block = self.table.block(number)
+            out[:, block.columns.start : block.columns.stop] = self._one(number, problem)
+        return out
+
+    def _try_block(self, block: Block, out: np.ndarray, problem: Problem | None) -> None:
+        try:
+            self.decode_block(block, out)
+        except CorruptError as exc:
+            if problem is None:
+                raise
+            out.view(np.uint8)[...] = 0
+            problem(str(exc))
+
+    def _whole(self, threads: int, problem: Problem | None) -> memoryview:
+        rows, columns = matrix_shape(self.spec)
+        out = new_array((rows, columns), self.spec, self.where)
+        try:
+            self.read_into(out, range(rows), range(columns), threads)
+        except CorruptError as exc:
+            if problem is None:
+                raise
+            problem(str(exc))
+        return as_bytes(out)
+
+
+def new_array(shape: tuple[int, ...], spec: TensorSpec, where: str) -> np.ndarray:
+    """Return an uninitialised array for (a part of) a tensor. Raises UsageError if memory does not hold it."""
+    try:
+        return np.empty(shape, spec.numpy_dtype)
+    except MemoryError as exc:
+        raise UsageError(
+            f"{where}: {list(shape)} {spec.dtype} does not fit into memory; read it in parts with rows= or columns="
+        ) from exc
+
+
+def as_bytes(array: np.ndarray) -> memoryview:
+    """Return the bytes of a C-contiguous array."""
+    return memoryview(array.reshape(-1).view(np.uint8))

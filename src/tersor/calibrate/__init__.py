@@ -1,0 +1,22 @@
+"""Calibration: what a model does to its inputs, measured once for all methods.
+
+`default_text` or `text_from_file` give token sequences, `collect` walks the model over them and returns `Statistics`.
+"""
+
+from __future__ import annotations
+
+from tersor.calibrate.collect import collect
+from tersor.calibrate.roles import ParameterRole, parameter_roles
+from tersor.calibrate.statistics import Statistics
+from tersor.calibrate.text import CalibrationText, default_text, text_from_file, unused_tokens
+
+__all__ = [
+    "CalibrationText",
+    "ParameterRole",
+    "Statistics",
+    "collect",
+    "default_text",
+    "parameter_roles",
+    "text_from_file",
+    "unused_tokens",
+]

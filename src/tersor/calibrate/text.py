@@ -1,0 +1,149 @@
+"""Token sequences to calibrate on: the user's text, or the built-in mix."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from tersor.calibrate.roles import vocabulary_size
+from tersor.calibrate.sampling import is_decoder, sample_sequences
+from tersor.corpus import calibration_sentences, calibration_text, sentences_of, zipf_sequences
+from tersor.errors import UsageError
+
+N_TOKENS = 16384
+WINDOW = 256
+SENTENCE_LENGTH = 32
+_UNUSED = re.compile(r"unused|reserved|extra_id|placeholder|<pad|\[PAD", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationText:
+    """Token sequences (lists of ids, each at least 1 long), where they come from, and the SHA-256 of the ids."""
+
+    sequences: tuple[tuple[int, ...], ...]
+    source: str
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(map(len, self.sequences))
+
+    @property
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for sequence in self.sequences:
+            digest.update(np.array([len(sequence), *sequence], "<i8").tobytes())
+        return digest.hexdigest()
+
+
+def default_text(tokenizer: Any, model: nn.Module, n_tokens: int = N_TOKENS, seed: int = 0) -> CalibrationText:
+    """The built-in text, so that nothing has to be downloaded; the user's own text is better.
+
+    Encoders: half sentences of CPython's documentation, half random sequences drawn by Zipf's law over the vocabulary.
+    Decoders: text sampled from the model itself, which costs no domain mismatch (benchmarks/README.md).
+    """
+    special = _special_ids(tokenizer)
+    if is_decoder(model):
+        sampled = sample_sequences(model, n_tokens, _window(model), seed, _start_token(tokenizer, special))
+        return CalibrationText(_tuples(sampled), "built-in: sampled from the model")
+    prose = _take(_tokenize(tokenizer, calibration_sentences(seed), _window(model)), n_tokens // 2)
+    vocabulary = min(vocabulary_size(model), len(tokenizer))
+    drawn = zipf_sequences(
+        vocabulary, n_tokens - n_tokens // 2, SENTENCE_LENGTH, seed, special | set(unused_tokens(tokenizer))
+    )
+    framed = [_framed(tokenizer, sequence.tolist()) for sequence in drawn]
+    return CalibrationText(_tuples(prose) + _tuples(framed), "built-in: pydoc topics and Zipf sequences")
+
+
+def text_from_file(
+    path: Path, tokenizer: Any, model: nn.Module, n_tokens: int = N_TOKENS, seed: int = 0
+) -> CalibrationText:
+    """Sequences of the user's UTF-8 text: sentences for encoders, windows of running text for decoders.
+
+    Raises: UsageError if the file cannot be read as UTF-8 or holds no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"calibration text {path}: {exc}; give a UTF-8 text file") from exc
+    if not text.strip():
+        raise UsageError(f"calibration text {path} is empty; give a UTF-8 text file of some thousand words")
+    if is_decoder(model):
+        windows = _windows(tokenizer(text)["input_ids"], _window(model))
+        sequences = _spread(windows, n_tokens)
+    else:
+        pieces = sentences_of(text) or [line for line in text.split("\n") if line.strip()]
+        order = np.random.RandomState(seed).permutation(len(pieces))
+        sequences = _take(_tokenize(tokenizer, [pieces[i] for i in order], _window(model)), n_tokens)
+    return CalibrationText(_tuples(sequences), f"file: {path.name}")
+
+
+def unused_tokens(tokenizer: Any) -> tuple[int, ...]:
+    """Ids of placeholder tokens ("[unused7]", "<extra_id_3>", padding): their rows matter to nobody."""
+    return tuple(sorted(i for token, i in tokenizer.get_vocab().items() if _UNUSED.search(token)))
+
+
+def running_text(tokenizer: Any, model: nn.Module, n_tokens: int) -> CalibrationText:
+    """Windows of CPython's documentation, for comparing default texts of decoders."""
+    windows = _windows(tokenizer(calibration_text())["input_ids"], _window(model))
+    return CalibrationText(_tuples(_spread(windows, n_tokens)), "built-in: pydoc topics")
+
+
+def _window(model: nn.Module) -> int:
+    positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return min(WINDOW, positions) if isinstance(positions, int) and positions > 0 else WINDOW
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    return set(tokenizer.all_special_ids)
+
+
+def _start_token(tokenizer: Any, special: set[int]) -> int:
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id, *sorted(special)):
+        if token is not None:
+            return int(token)
+    return 0
+
+
+def _framed(tokenizer: Any, ids: list[int]) -> list[int]:
+    """ids between the tokenizer's own start and end tokens."""
+    start, end = tokenizer.cls_token_id, tokenizer.sep_token_id
+    return ([start] if start is not None else []) + ids + ([end] if end is not None else [])
+
+
+def _tokenize(tokenizer: Any, sentences: Sequence[str], limit: int) -> list[list[int]]:
+    # Not the tokenizer's own truncation: tokenizer files may fix one, and padding, at will.
+    sequences = [tokenizer(sentence, padding=False, truncation=False)["input_ids"] for sentence in sentences]
+    return [ids[:limit] for ids in sequences if ids]
+
+
+def _take(sequences: list[list[int]], n_tokens: int) -> list[list[int]]:
+    """The first sequences, until they hold n_tokens; all, if there are fewer."""
+    taken: list[list[int]] = []
+    total = 0
+    for sequence in sequences:
+        if total >= n_tokens:
+            break
+        taken.append(sequence)
+        total += len(sequence)
+    return taken
+
+
+def _windows(ids: list[int], length: int) -> list[list[int]]:
+    return [ids[i : i + length] for i in range(0, max(1, len(ids) - length + 1), length)]
+
+
+def _spread(windows: list[list[int]], n_tokens: int) -> list[list[int]]:
+    """Windows that hold about n_tokens, evenly spaced over the text."""
+    count = max(1, min(len(windows), n_tokens // max(1, len(windows[0]))))
+    return [windows[i * len(windows) // count] for i in range(count)]
+
+
+def _tuples(sequences: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, sequence)) for sequence in sequences)

@@ -1,0 +1,32 @@
+"""`tersor unpack`: the files that were packed, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tersor.cli.options import INPUT, force_option, output_option, threads_option, verb
+from tersor.cli.results import summary
+from tersor.cli.talk import Talk
+
+
+@verb(
+    "unpack",
+    examples=["tersor unpack packed/ -o bert/", "tersor unpack packed/ -o bert/ --force --json"],
+    arguments_help={"ARCHIVE": "folder that `tersor pack` wrote"},
+)
+@click.argument("archive", metavar="ARCHIVE", type=INPUT)
+@output_option("Folder for the restored files.", "-o bert/")
+@force_option
+@threads_option
+def unpack(talk: Talk, archive: Path, output: Path, force: bool, threads: int) -> None:
+    """Restore every file of a packed checkpoint, byte for byte.
+
+    The SHA-256 of each file is checked while it is written.
+    """
+    from tersor.packing import unpack as unpack_files
+
+    with talk.progress("unpacking") as progress:
+        result = unpack_files(archive, output, threads=threads, force=force, progress=progress)
+    talk.result(result, summary(result))

@@ -1,0 +1,288 @@
+"""The hook that lets `AutoModel.from_pretrained(OUT)` open a tersor archive; the only file that knows HfQuantizer.
+
+How transformers (5.23) is led through it:
+
+1. config.json says `"quant_method": "tersor"`, so transformers builds our `TersorQuantizer`. Before it looks for weight
+   files it calls `update_attn_implementation`, where we name ours (`*.tersor.safetensors`).
+2. Each file is a safetensors file whose tensors are coded streams under the weights' own names, so transformers' key
+   renaming, prefixes, device maps and reports work as ever. Every key is claimed by one of our converters, which drops
+   the stream and puts the decoded tensor in its place, one at a time.
+3. Afterwards every trace is removed: the model is a plain one, and `save_pretrained` writes a plain checkpoint.
+
+Without `import tersor` none of this happens, and transformers finds no file that it would load: an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers.core_model_loading import ConversionOps, WeightConverter, WeightTransform
+from transformers.quantizers import register_quantization_config, register_quantizer
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.hub import cached_file
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from tersor.errors import UsageError
+from tersor.types import FLOAT_DTYPES, TensorSpec
+
+if TYPE_CHECKING:
+    from tersor.archive import Archive
+
+WEIGHTS_FILE = "model.tersor.safetensors"
+SHARD_INDEX = "model.tersor.safetensors.index.json"
+_INDEX_KEY = r"^tersor\.index$"
+_TORCH_DTYPES: dict[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
+    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "U32": torch.uint32,
+    "F32": torch.float32,
+    "C64": torch.complex64,
+    "F64": torch.float64,
+    "I64": torch.int64,
+    "U64": torch.uint64,
+}
+
+
+def to_torch(array: np.ndarray, spec: TensorSpec) -> torch.Tensor:
+    """The tensor with the array's bytes; shares its memory if that is writable.
+
+    array: C-contiguous, numpy_shape and numpy_dtype of `spec`. torch has no sub-byte types: UsageError.
+    """
+    if spec.dtype not in _TORCH_DTYPES:
+        raise UsageError(
+            f"tensor {spec.name!r}: torch has no dtype for {spec.dtype}; read it with tersor.open"
+        )
+    writable = array if array.flags.writeable else array.copy()
+    if writable.size == 0:
+        return torch.empty(spec.shape, dtype=_TORCH_DTYPES[spec.dtype])
+    # By way of bytes: torch cannot take ml_dtypes' arrays, and numpy's flat view works for scalars too.
+    flat = torch.from_numpy(writable.reshape(-1).view(np.uint8))
+    return flat.view(_TORCH_DTYPES[spec.dtype]).reshape(spec.shape)
+
+
+class WeightReader:
+    """Tensors of the archive files that transformers resolved, decoded when asked for."""
+
+    def __init__(self, files: list[str]) -> None:
+        # Here: this module is imported whenever transformers is, also by those who never open an archive.
+        from tersor.archive import open_archive
+
+        self._archives: list[Archive] = [open_archive(Path(file)) for file in files]
+        self._home = {name: archive for archive in self._archives for name in archive.specs}
+
+    def __deepcopy__(self, memo: dict[int, object]) -> WeightReader:
+        # transformers deep-copies a converter for every tensor; the open files are shared.
+        return self
+
+    def read(self, name: str, dtype: torch.dtype | None) -> torch.Tensor:
+        """The decoded tensor, cast to `dtype` (None: its own)."""
+        archive = self._home[name]
+        return to_torch(archive[name], archive.specs[name]).to(dtype=dtype)
+
+    def float_dtype(self) -> torch.dtype:
+        """The dtype of the first floating-point tensor; float32 if there is none."""
+        specs = (spec for archive in self._archives for spec in archive.specs.values())
+        found = next((spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES), "F32")
+        return _TORCH_DTYPES[found]
+
+    def close(self) -> None:
+        for archive in self._archives:
+            archive.close()
+
+
+class _DecodingConverter(WeightConverter):  # type: ignore[misc]  # transformers carries no types
+    """A model's own converter (merge experts, split qkv, ...) that is fed decoded tensors instead of streams."""
+
+    __slots__ = ("dtype", "original", "reader")
+
+    def add_tensor(
+        self, target_key: str, source_key: str, source_pattern: str, future: Future[Any] | Callable[[], Any]
+    ) -> None:
+        """Called once for each key of the files; `source_key` is the name in the archive."""
+        if isinstance(future, Future):
+            future.cancel()  # the stream is not needed
+        # A callable is what transformers uses to load late: it runs just before the tensor is set in the model.
+        decode = partial(self.reader.read, source_key, self.dtype)
+        super().add_tensor(target_key, source_key, source_pattern, decode)
+
+
+class _PlainConverter(_DecodingConverter):
+    """Takes every key that no other converter claims, and leaves its name alone."""
+
+    __slots__ = ()
+
+    def rename_source_key(self, source_key: str) -> tuple[str, str]:
+        self._was_used = True  # type: ignore[misc]  # a slot of the base class, which mypy does not see
+        return source_key, self.source_patterns[0]
+
+    def convert(self, layer_name: str, **_: Any) -> dict[str, list[torch.Tensor]]:
+        (tensors,) = self.materialize_tensors().values()
+        return {layer_name: tensors}
+
+
+class _Unchanged(ConversionOps):  # type: ignore[misc]
+    """The operation of a converter that does nothing but decode."""
+
+    def convert(self, input_dict: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return input_dict
+
+    @property
+    def reverse_op(self) -> ConversionOps:
+        return self
+
+
+def _decoding(original: WeightConverter, reader: WeightReader) -> _DecodingConverter:
+    converter = _DecodingConverter(
+        list(original._original_source_patterns),
+        list(original._original_target_patterns),
+        original.operations,
+        force_cpu=True,
+    )
+    converter.scope_prefix, converter.base_model_prefix = original.scope_prefix, original.base_model_prefix
+    converter.original, converter.reader, converter.dtype = original, reader, None
+    return converter
+
+
+def _plain(reader: WeightReader) -> _PlainConverter:
+    # force_cpu: decoded on the CPU, moved to the parameter's device by transformers afterwards.
+    converter = _PlainConverter(["tersor"], ["tersor"], [_Unchanged()], force_cpu=True)
+    converter.original, converter.reader, converter.dtype = None, reader, None
+    return converter
+
+
+def weights_file(location: str, revision: str | None = None) -> str:
+    """The name of the file that transformers shall open in a folder or Hub repository.
+
+    Raises: UsageError if a folder's weights are packed as plain bytes.
+    """
+    folder = Path(location)
+    if not folder.is_dir():
+        return SHARD_INDEX if _hub_has(location, SHARD_INDEX, revision) else WEIGHTS_FILE
+    for name in (WEIGHTS_FILE, SHARD_INDEX):
+        if (folder / name).is_file():
+            return name
+    packed = sorted(path.name for path in folder.glob("*.tersor.safetensors"))
+    if packed:
+        raise UsageError(
+            f"{location}: no {WEIGHTS_FILE}, only {', '.join(packed)}: these files are packed as bytes, "
+            f"which no model loads directly; run `tersor unpack {location} -o FOLDER` and load FOLDER"
+        )
+    return WEIGHTS_FILE
+
+
+def _hub_has(repository: str, name: str, revision: str | None) -> bool:
+    if not repository:
+        return False
+    found = cached_file(
+        repository,
+        name,
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return found is not None
+
+
+@register_quantization_config("tersor")
+class TersorConfig(QuantizationConfigMixin):  # type: ignore[misc]
+    """config.json's `quantization_config`: says that the weights are a tersor archive, nothing else."""
+
+    def __init__(self, **options: Any) -> None:
+        self.quant_method = "tersor"
+        self.dequantize = True  # the loaded model is a plain one
+        for name, value in options.items():
+            setattr(self, name, value)
+
+
+@register_quantizer("tersor")
+class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
+    """Leads transformers' loader through an archive."""
+
+    requires_calibration = True  # a model cannot be made small by passing TersorConfig to from_pretrained
+
+    def update_attn_implementation(self, config: Any) -> Any:
+        """Called before the weight files are looked for: name ours."""
+        config.transformers_weights = weights_file(config.name_or_path, getattr(config, "_commit_hash", None))
+        self._location = config.name_or_path
+        return config
+
+    def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """dtype="auto" without a dtype in config.json takes uint8 from the streams: answer with the archive's."""
+        if dtype.is_floating_point:
+            return dtype
+        if not Path(self._location).is_dir():
+            return torch.float32
+        archive = WeightReader([self._location])
+        found = archive.float_dtype()
+        archive.close()
+        return found
+
+    def get_new_dtype(
+        self, converter: WeightTransform, param: object, dtype: torch.dtype | None
+    ) -> torch.dtype | None:
+        """Keep the dtype that the parameter shall have for our converter; the stream itself is never cast."""
+        if not isinstance(converter, _DecodingConverter):
+            raise UsageError(
+                f"{self._location}: this version of transformers would load a coded stream as the weight "
+                f"{converter.target_patterns[0]!r}; run `tersor unpack` or `tersor export` and load the result"
+            )
+        converter.dtype = dtype
+        return None
+
+    def _process_model_before_weight_loading(self, model: Any, **options: Any) -> Any:
+        self._reader = WeightReader(options["checkpoint_files"])
+        # The index is no weight: keep it out of the report of unexpected keys. Removed again after loading.
+        model._keys_to_ignore_on_load_unexpected.add(_INDEX_KEY)
+        return model
+
+    def update_weight_conversions(
+        self, weight_conversions: list[WeightTransform], model: Any
+    ) -> list[WeightTransform]:
+        """Put a decoding converter in the place of each of the model's own, and one for all other keys last."""
+        decoding = [
+            _decoding(transform, self._reader) if isinstance(transform, WeightConverter) else transform
+            for transform in weight_conversions
+        ]
+        return [*decoding, _plain(self._reader)]
+
+    def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
+        model._weight_conversions = _restored(model._weight_conversions)
+        model._keys_to_ignore_on_load_unexpected.discard(_INDEX_KEY)
+        vars(model.config).pop("transformers_weights", None)
+        self._reader.close()
+        return model
+
+    def is_serializable(self, *_: Any, **__: Any) -> bool:
+        return True
+
+    @property
+    def is_trainable(self) -> bool:
+        return True
+
+
+def _restored(transforms: list[WeightTransform]) -> list[WeightTransform]:
+    """The model's own conversions again, so that saving knows nothing of archives."""
+    restored = []
+    for transform in transforms:
+        if isinstance(transform, _DecodingConverter):
+            transform = transform.original
+        if transform is not None:
+            restored.append(transform)
+    return restored

@@ -1,0 +1,78 @@
+"""Layout `dense/1`: the elements themselves, each block in the form that makes it smallest (docs/format.md 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tersor import _core
+from tersor.errors import CorruptError, NewerFormatError, UsageError
+from tersor.layouts.base import Context, Dense, Encoded, EncodedBlock, matrix_shape
+from tersor.layouts.dense_decode import decode_block
+from tersor.layouts.dense_encode import encode_block
+from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
+from tersor.types import TensorSpec
+
+
+class DenseLayout:
+    """Lossless blocks: byte codecs, byte planes, or float rows with the file's tables."""
+
+    def encode(self, spec: TensorSpec, value: Any, context: Context) -> Encoded:
+        if not isinstance(value, Dense):
+            raise UsageError(f"tensor {spec.name!r}: layout dense/1 encodes Dense, got {type(value).__name__}")
+        array = value.array
+        if array.shape != spec.numpy_shape or array.dtype != spec.numpy_dtype:
+            raise UsageError(
+                f"tensor {spec.name!r}: array {array.dtype} {array.shape}; "
+                f"needs {spec.numpy_dtype} {spec.numpy_shape} for {spec.dtype} {spec.shape}"
+            )
+        rows, columns = matrix_shape(spec)
+        blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
+        return Encoded(
+            "dense/1", None, b"", 0, blocks.rows, blocks.columns, _blocks(spec, array.reshape(rows, columns), context)
+        )
+
+    def matrix_shape(self, spec: TensorSpec, meta: Any) -> tuple[int, int]:
+        if meta is not None:
+            raise NewerFormatError(f"tensor {spec.name!r}: dense/1 has no parameters, got {meta!r}")
+        return matrix_shape(spec)
+
+    def decoder(self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context) -> DenseDecoder:
+        self.matrix_shape(spec, meta)
+        if len(head):
+            raise CorruptError(f"tensor {spec.name!r}: dense/1 has no head, got {len(head)} bytes")
+        return DenseDecoder(spec, context)
+
+
+class DenseDecoder:
+    """Decodes the blocks of one dense tensor."""
+
+    def __init__(self, spec: TensorSpec, context: Context) -> None:
+        self._spec, self._context = spec, context
+
+    def decode(
+        self, payload: memoryview, crc: int, first_row: int, first_column: int, out: npt.NDArray[Any]
+    ) -> None:
+        where = f"tensor {self._spec.name!r}, block at row {first_row}, column {first_column}"
+        block = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+        data = block.reshape(-1).view(np.uint8)
+        decode_block(payload, data, self._context, where)
+        got = _core.crc32c(data)
+        if got != crc:
+            raise CorruptError(f"{where}: CRC-32C is {got:#010x}, the index says {crc:#010x}; the file is damaged")
+        if block is not out:
+            out[...] = block
+
+
+def _blocks(spec: TensorSpec, matrix: npt.NDArray[Any], context: Context) -> Iterator[EncodedBlock]:
+    rows, columns = matrix.shape
+    blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
+    if blocks.rows == 0:
+        return
+    for row in range(0, rows, blocks.rows):
+        for column in range(0, columns, blocks.columns):
+            block = np.ascontiguousarray(matrix[row : row + blocks.rows, column : column + blocks.columns])
+            yield EncodedBlock(encode_block(spec.dtype, block, context), _core.crc32c(block.reshape(-1).view(np.uint8)))

@@ -1,0 +1,65 @@
+"""Entropy tables for dense floats: one look at (a sample of) all float tensors of a file before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from tersor import _core
+from tersor.layouts.base import matrix_shape
+from tersor.layouts.float_words import UNITS, float_words, row_length_of
+from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
+from tersor.layouts.tables import TableSet, make_side_tables, make_table_set
+from tersor.types import TensorSpec
+
+# Symbols rarer than this become escapes, see tables.make_table_set; 12-bit tables can afford rarer ones.
+RARE_BALANCED, RARE_FAST = 16384, 1600
+SAMPLE_ELEMENTS = 1 << 16  # of a block; row classes are counted in full
+
+
+class FloatTableCounts:
+    """Collects the histograms of float tensors, then makes the tables of the file."""
+
+    def __init__(self) -> None:
+        self._balanced = np.zeros((16, 64), np.uint64)
+        self._fast = np.zeros((16, 16), np.uint64)
+        self._row_classes = np.zeros(64, np.uint64)
+
+    def add(self, spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:
+        """Count a tensor if it holds floats that float rows can code; others are ignored."""
+        if spec.dtype not in UNITS or spec.n_elements == 0:
+            return
+        rows, columns = matrix_shape(spec)
+        matrix = array.reshape(rows, columns)
+        blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
+        for row in range(0, rows, blocks.rows):
+            for column in range(0, columns, blocks.columns):
+                block = matrix[row : row + blocks.rows, column : column + blocks.columns]
+                self.add_words(float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(block.shape[1]))
+
+    def add_words(self, words: npt.NDArray[np.uint16], unit: int, row_length: int) -> None:
+        """Count one block of 16-bit words. unit: 0 BF16 (also the upper half of F32), 1 F16."""
+        stride = max(words.size // SAMPLE_ELEMENTS, 1)
+        _core.count_float_rows(
+            words, min(unit, 2) & 1, row_length, stride, self._balanced, self._fast, self._row_classes
+        )
+
+    def make(self, level: str) -> list[TableSet]:
+        """Return the table sets for a level, none if no floats were counted."""
+        if not self._row_classes.any():
+            return []
+        if level == "fast":
+            tables = make_table_set("float8", self._fast, precision=8, rare=RARE_FAST)
+        else:
+            tables = make_table_set("float12", self._balanced, precision=12, rare=RARE_BALANCED)
+        return [tables, make_side_tables(self._row_classes[None, :])]
+
+
+def fit_float_tables(tensors: Iterable[tuple[TensorSpec, npt.NDArray[np.generic]]], level: str) -> list[TableSet]:
+    """Return the table sets for float tensors at a level ("fast" or "balanced")."""
+    counts = FloatTableCounts()
+    for spec, array in tensors:
+        counts.add(spec, array)
+    return counts.make(level)

@@ -1,0 +1,117 @@
+"""The grid in memory: integer codes and the steps that turn them into weights (docs/format.md 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tersor import _core
+from tersor.errors import ShapeError
+
+Array = npt.NDArray[Any]
+
+# 2**(n/4) rounded to float32. A step is ROOTS[e & 3] * 2**(e >> 2), exact for |e| <= MAX_EXPONENT.
+ROOTS = np.array([1.0, 1.1892070770263672, 1.4142135381698608, 1.6817928552627563], np.float32)
+MAX_EXPONENT = 480
+_STEPS = np.ldexp(
+    ROOTS[np.arange(-MAX_EXPONENT, MAX_EXPONENT + 1) & 3], np.arange(-MAX_EXPONENT, MAX_EXPONENT + 1) >> 2
+).astype(np.float32)
+_ROWS_AT_ONCE = 1 << 16  # elements; bounds the temporaries of `to_dense`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """What every quantizer returns: a matrix (rows, columns) = (out, in) of integer codes, and its steps.
+
+    codes: int32 (rows, columns).
+    row_exponents (rows,), column_exponents (columns,): int16, quarter octaves; their sums lie in -480 .. 480.
+    row_classes (rows,), column_classes (columns,): int16; row + column class of an element says how wide the
+        distribution of its code is, in quarter octaves. Any values decode; good ones make the file small.
+    trellis_rows: 0, or the codes are those of the 8-state trellis, restarted every so many rows.
+    transposed: the matrix is the transpose of the tensor's last two dimensions (GPT-2's Conv1D).
+    codebook: float32 (n,), then codes lie in 0 .. n-1; None: the level of a code is the code.
+    group_size: columns that share a scale and a zero point, 0 for none; columns % group_size == 0.
+    group_scales: float32, float16 or bfloat16 (rows, columns / group_size); zero_points: int32, the same shape.
+    value = (level - zero_point) * scale * 2**((row_exponent + column_exponent) / 4) in float32.
+    Raises: ShapeError if the shapes do not fit each other.
+    """
+
+    codes: Array
+    row_exponents: Array
+    column_exponents: Array
+    row_classes: Array
+    column_classes: Array
+    trellis_rows: int = 0
+    transposed: bool = False
+    codebook: Array | None = None
+    group_size: int = 0
+    group_scales: Array | None = None
+    zero_points: Array | None = None
+
+    def __post_init__(self) -> None:
+        rows, columns = self.codes.shape
+        expected = {
+            "row_exponents": (rows,),
+            "column_exponents": (columns,),
+            "row_classes": (rows,),
+            "column_classes": (columns,),
+        }
+        if self.group_size:
+            if columns % self.group_size:
+                raise ShapeError(f"grid: columns={columns} is not a multiple of group_size={self.group_size}")
+            expected |= dict.fromkeys(("group_scales", "zero_points"), (rows, columns // self.group_size))
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array is None or array.shape != shape:
+                got = "nothing" if array is None else array.shape
+                raise ShapeError(f"grid: {name} has shape {got}, needs {shape} for codes of shape {(rows, columns)}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.codes.shape[0], self.codes.shape[1]
+
+    def rows(self, first: int, last: int) -> Grid:
+        """The grid of rows first .. last-1; with trellis codes first is a multiple of trellis_rows."""
+        changed = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            by_row = item.name in ("codes", "row_exponents", "row_classes", "group_scales", "zero_points")
+            changed[item.name] = value[first:last] if by_row and value is not None else value
+        return Grid(**changed)
+
+    def to_dense(self) -> npt.NDArray[np.float32]:
+        """Return the weights, float32 (rows, columns): the same bits on every machine."""
+        rows, columns = self.shape
+        out = np.empty((rows, columns), np.float32)
+        step = max(_ROWS_AT_ONCE // max(columns, 1), 1)
+        step = -(-step // self.trellis_rows) * self.trellis_rows if self.trellis_rows else step
+        for first in range(0, rows, step):
+            part = self.rows(first, min(first + step, rows))
+            dequantize(part, out[first : first + step])
+        return out
+
+
+def dequantize(grid: Grid, out: npt.NDArray[np.float32]) -> None:
+    """Fill out, float32 (rows, columns), with the weights of a whole grid in one go."""
+    np.copyto(out, levels_of(grid), casting="unsafe")
+    if grid.group_size:
+        assert grid.zero_points is not None and grid.group_scales is not None
+        out -= np.repeat(grid.zero_points.astype(np.float32), grid.group_size, axis=1)
+        out *= np.repeat(grid.group_scales.astype(np.float32), grid.group_size, axis=1)
+    exponents = np.add.outer(grid.row_exponents.astype(np.int32), grid.column_exponents.astype(np.int32))
+    with np.errstate(over="ignore"):  # a grid may overflow as any float32 product may; the result is defined
+        out *= _STEPS[exponents + MAX_EXPONENT]
+
+
+def levels_of(grid: Grid) -> Array:
+    """Return the level of each code: int32, or float32 if there is a codebook."""
+    if grid.codebook is not None:
+        return np.asarray(grid.codebook[grid.codes])
+    if not grid.trellis_rows:
+        return grid.codes
+    levels = np.empty(grid.shape, np.int32)
+    _core.trellis_levels(np.ascontiguousarray(grid.codes, np.int32), grid.trellis_rows, levels)
+    return levels

@@ -1,0 +1,169 @@
+"""The one global step that makes a file of the size asked for."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tersor.errors import BudgetError, UsageError
+
+# A result must lie in [LOWEST, 1] of the target; the search stops once it is in [GOOD, 1].
+LOWEST = 0.99
+GOOD = 0.997
+AIM = 0.9985
+MAX_MEASUREMENTS = 10
+# log2 of the global step. At the lower end codes have about 13 bits; at the upper end all are zero.
+FINEST, COARSEST = -12.0, 14.0
+_ESTIMATE_TOLERANCE = 0.002
+_MAX_ESTIMATES = 14
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(x|bpw|B|KB|MB|GB)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """delta: the global step; n_bytes: what `measure(delta)` gave; n_measurements: how often it was called."""
+
+    delta: float
+    n_bytes: int
+    n_measurements: int
+
+
+def parse_size(text: str, *, input_bytes: int, n_params: int) -> int:
+    """Target bytes of "0.2x" (of input_bytes), "45MB" (10^6), or "3.2bpw" (bits per each of n_params).
+
+    Raises: UsageError if the text is none of these, or not above zero.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"size {text!r} is not understood; write 0.2x, 45MB or 3.2bpw")
+    number, unit = float(found[1]), found[2]
+    if unit.lower() == "x":
+        n_bytes = number * input_bytes
+    elif unit.lower() == "bpw":
+        n_bytes = number * n_params / 8
+    else:
+        n_bytes = number * _UNITS[unit.upper()]
+    if n_bytes < 1:
+        raise UsageError(f"size {text!r} is less than a byte; write 0.2x, 45MB or 3.2bpw")
+    return int(n_bytes)
+
+
+@dataclass(slots=True)
+class _Search:
+    """Measured points (log2 delta, bytes) and the bracket they form around the target."""
+
+    measure: Callable[[float], int]
+    target: int
+    points: dict[float, int] = field(default_factory=dict)
+
+    def at(self, position: float) -> int:
+        if position not in self.points:
+            self.points[position] = self.measure(2.0**position)
+        return self.points[position]
+
+    @property
+    def too_fine(self) -> float | None:
+        """The coarsest position measured that is still too large."""
+        return max((x for x, n in self.points.items() if n > self.target), default=None)
+
+    @property
+    def fits(self) -> float | None:
+        """The finest position measured that fits."""
+        return min((x for x, n in self.points.items() if n <= self.target), default=None)
+
+    def propose(self, slope: float) -> float:
+        """The next position: interpolated in the bracket, else one Newton step from the nearest point.
+
+        slope: bytes per octave of step, < 0.
+        """
+        aim = AIM * self.target
+        low, high = self.too_fine, self.fits
+        if low is not None and high is not None:
+            top, bottom = self.points[low], self.points[high]
+            share = (top - aim) / max(top - bottom, 1)
+            return low + (high - low) * min(max(share, 0.02), 0.98)
+        nearest = low if low is not None else high
+        assert nearest is not None, "propose needs a measured point"
+        step = (aim - self.points[nearest]) / slope
+        # Towards the target by at least a little, and never further than two octaves.
+        step = max(0.002, min(2.0, step)) if low is not None else min(-0.002, max(-2.0, step))
+        return min(max(nearest + step, FINEST), COARSEST)
+
+
+def solve_step(
+    measure: Callable[[float], int],
+    target_bytes: int,
+    *,
+    estimate: Callable[[float], float] | None = None,
+    start: float = 0.5,
+) -> Solution:
+    """Find delta with LOWEST * target_bytes <= measure(delta) <= target_bytes.
+
+    measure: exact bytes of the finished file at a global step; expensive; decreasing up to small jumps.
+    estimate: a cheap approximation of it, used to start close; its bias is corrected by the first measurement.
+    Guarantee: never above the target. Raises: BudgetError, naming the nearest size that can be reached.
+    """
+    position, slope = math.log2(start), -target_bytes / 4.0
+    if estimate is not None:
+        position, slope = _solve_estimate(estimate, target_bytes, position, slope)
+    search = _Search(measure, target_bytes)
+    for _ in range(MAX_MEASUREMENTS):
+        n_bytes = search.at(position)
+        if GOOD * target_bytes <= n_bytes <= target_bytes:
+            return Solution(2.0**position, n_bytes, len(search.points))
+        proposed = search.propose(slope)
+        if proposed in search.points:
+            break
+        position = proposed
+    return _best(search)
+
+
+def _solve_estimate(
+    estimate: Callable[[float], float], target: int, position: float, slope: float
+) -> tuple[float, float]:
+    """The position where the estimate meets the target, and the slope there (bytes per octave)."""
+    previous: tuple[float, float] | None = None
+    for _ in range(_MAX_ESTIMATES):
+        value = estimate(2.0**position)
+        if previous is not None and position != previous[0]:
+            measured = (value - previous[1]) / (position - previous[0])
+            slope = min(measured, 0.1 * slope)
+        if abs(value / target - 1) < _ESTIMATE_TOLERANCE:
+            break
+        previous = position, value
+        step = max(-3.0, min(3.0, (target - value) / slope))
+        moved = min(max(position + step, FINEST), COARSEST)
+        if moved == position:
+            break
+        position = moved
+    return position, slope
+
+
+def _best(search: _Search) -> Solution:
+    """The largest measured size that fits, if it is large enough; else the error."""
+    target, fits, too_fine = search.target, search.fits, search.too_fine
+    if fits is not None and search.points[fits] >= LOWEST * target:
+        return Solution(2.0**fits, search.points[fits], len(search.points))
+    if fits is None:
+        nearest = search.at(COARSEST)
+        if nearest <= target:
+            raise BudgetError(
+                f"no step was found for {target:,} bytes in {len(search.points)} measurements; "
+                f"{nearest:,} bytes can be reached, ask for that or for a size nearer to the original's"
+            )
+        raise BudgetError(
+            f"{target:,} bytes cannot be reached: with every weight rounded to zero {nearest:,} bytes remain; "
+            "ask for at least that"
+        )
+    if too_fine is None:
+        raise BudgetError(
+            f"{target:,} bytes cannot be filled: the finest steps make {search.points[fits]:,} bytes; "
+            "ask for at most that, or store the checkpoint without loss (tersor pack)"
+        )
+    raise BudgetError(
+        f"no step makes a file between 99% and 100% of {target:,} bytes: the nearest are {search.points[fits]:,} and "
+        f"{search.points[too_fine]:,} bytes; ask for one of those"
+    )

@@ -1,0 +1,319 @@
+"""transformers opens archives: through our hook exactly what was packed, without it an error."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tersor.packing import pack
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
+
+import tersor
+from models import tiny_bert, tiny_gpt2, tiny_llama
+from tersor.errors import CorruptError, UsageError
+from tersor.hf import SHARD_INDEX, WEIGHTS_FILE, WeightReader, to_torch, weights_file
+from tersor.types import DTYPES, TensorSpec
+
+MODELS = {"bert": tiny_bert, "llama": tiny_llama, "gpt2": tiny_gpt2}
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("originals")
+    return {name: make(root / name) for name, make in MODELS.items()}
+
+
+@pytest.fixture(scope="module")
+def archives(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("archives")
+    return {name: packed(folder, root / name) for name, folder in originals.items()}
+
+
+def packed(folder: Path, output: Path) -> Path:
+    pack(folder, output)
+    return output
+
+
+def assert_same_state(left: torch.nn.Module, right: torch.nn.Module) -> None:
+    ours, theirs = left.state_dict(), right.state_dict()
+    assert list(ours) == list(theirs)
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype, name
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def without_tersor(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process that never imports tersor."""
+    code = f"import sys\n{code}\nassert not any(name.startswith('tersor') for name in sys.modules)\n"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+class TestLoading:
+    @pytest.mark.parametrize("name", MODELS)
+    @pytest.mark.parametrize("auto_class", [AutoModel, AutoModelForCausalLM])
+    @pytest.mark.parametrize("dtype", [None, "auto", torch.float32, torch.bfloat16, torch.float16])
+    def test_model_equals_the_one_of_the_original(
+        self, name: str, auto_class: type, dtype, originals: dict[str, Path], archives: dict[str, Path]
+    ) -> None:
+        if name == "bert" and auto_class is AutoModelForCausalLM:
+            auto_class = AutoModelForSequenceClassification
+        options = {} if dtype is None else {"dtype": dtype}
+        torch.manual_seed(0)  # a new head is drawn at random
+        expected = auto_class.from_pretrained(originals[name], **options)
+        torch.manual_seed(0)
+        model = auto_class.from_pretrained(archives[name], **options)
+        assert type(model) is type(expected)
+        assert not model.training
+        assert_same_state(model, expected)
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_hook_and_tersor_open_give_the_same_bits(self, name: str, archives: dict[str, Path]) -> None:
+        model = tersor.load(archives[name])
+        state = model.state_dict()
+        with tersor.open(archives[name]) as archive:
+            assert set(archive) <= set(state)
+            for tensor_name in archive:
+                array = archive[tensor_name]
+                assert state[tensor_name].numpy().tobytes() == np.ascontiguousarray(array).tobytes()
+
+    def test_hidden_states_are_equal(self, originals: dict[str, Path], archives: dict[str, Path]) -> None:
+        tokens = AutoTokenizer.from_pretrained(archives["bert"])("some text", return_tensors="pt")
+        with torch.no_grad():
+            expected = AutoModel.from_pretrained(originals["bert"])(**tokens).last_hidden_state
+            hidden = AutoModel.from_pretrained(archives["bert"])(**tokens).last_hidden_state
+        assert torch.equal(hidden, expected)
+
+    @pytest.mark.parametrize("name", ["llama", "gpt2"])
+    def test_tied_weights_are_one_tensor(self, name: str, archives: dict[str, Path]) -> None:
+        model = AutoModelForCausalLM.from_pretrained(archives[name])
+        assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+
+    def test_equal_but_untied_weights_stay_two_tensors(self, tmp_path: Path) -> None:
+        folder = tiny_llama(tmp_path / "model", tied=False)
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        with torch.no_grad():
+            model.lm_head.weight.copy_(model.model.embed_tokens.weight)
+        model.save_pretrained(folder)
+        loaded = AutoModelForCausalLM.from_pretrained(packed(folder, tmp_path / "packed"))
+        assert_same_state(loaded, model)
+        assert loaded.lm_head.weight is not loaded.model.embed_tokens.weight
+
+    def test_shards_are_loaded(self, originals: dict[str, Path], tmp_path: Path) -> None:
+        model = AutoModelForCausalLM.from_pretrained(originals["llama"])
+        model.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
+        archive = packed(tmp_path / "shards", tmp_path / "packed")
+        assert weights_file(str(archive)) == SHARD_INDEX
+        assert len(list(archive.glob("model-*.tersor.safetensors"))) > 1
+        assert_same_state(AutoModelForCausalLM.from_pretrained(archive), model)
+
+    def test_weights_that_transformers_merges_are_decoded_first(self, tmp_path: Path) -> None:
+        config = MixtralConfig(
+            vocab_size=64,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            num_local_experts=3,
+        )
+        torch.manual_seed(0)
+        model = MixtralForCausalLM(config)
+        model.save_pretrained(tmp_path / "model")
+        loaded = AutoModelForCausalLM.from_pretrained(packed(tmp_path / "model", tmp_path / "packed"))
+        assert_same_state(loaded, model)
+        loaded.save_pretrained(tmp_path / "again")
+        again = (tmp_path / "again" / "model.safetensors").read_bytes()
+        assert again == (tmp_path / "model" / "model.safetensors").read_bytes()
+
+    def test_dtype_is_the_archives_when_config_names_none(self, tmp_path: Path) -> None:
+        folder = tiny_bert(tmp_path / "model", dtype=torch.bfloat16)
+        config = json.loads((folder / "config.json").read_text())
+        del config["dtype"]
+        (folder / "config.json").write_text(json.dumps(config))
+        model = AutoModel.from_pretrained(packed(folder, tmp_path / "packed"), dtype="auto")
+        assert model.dtype == torch.bfloat16
+
+    def test_config_loaded_beforehand_works_and_stays_clean(self, archives: dict[str, Path]) -> None:
+        config = AutoConfig.from_pretrained(archives["llama"])
+        model = AutoModelForCausalLM.from_pretrained(archives["llama"], config=config)
+        assert not hasattr(model.config, "transformers_weights")
+        assert not hasattr(config, "transformers_weights")
+
+    def test_index_is_not_reported_as_a_weight(self, archives: dict[str, Path]) -> None:
+        _, report = AutoModel.from_pretrained(archives["bert"], output_loading_info=True)
+        assert {key: list(value) for key, value in report.items() if value} == {}
+
+    def test_device_map_is_obeyed(self, originals: dict[str, Path], archives: dict[str, Path]) -> None:
+        model = AutoModel.from_pretrained(archives["bert"], device_map="cpu")
+        assert_same_state(model, AutoModel.from_pretrained(originals["bert"]))
+
+    def test_tensors_are_decoded_one_at_a_time(
+        self, archives: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waiting: list[torch.Tensor] = []
+        read = WeightReader.read
+
+        def counted(self: WeightReader, name: str, dtype: torch.dtype | None) -> torch.Tensor:
+            tensor = read(self, name, dtype)
+            # A tensor that is in the model has been wrapped as a Parameter, so its storage is used twice.
+            waiting[:] = [other for other in waiting if other.untyped_storage().data_ptr() not in in_model()]
+            waiting.append(tensor)
+            assert len(waiting) <= 2
+            return tensor
+
+        models: list[torch.nn.Module] = []
+
+        def in_model() -> set[int]:
+            found = [p for model in models for p in model.parameters() if p.device.type != "meta"]
+            return {parameter.untyped_storage().data_ptr() for parameter in found}
+
+        from tersor.hf import TersorQuantizer
+
+        before = TersorQuantizer._process_model_before_weight_loading
+
+        def remember(self: TersorQuantizer, model: torch.nn.Module, **options: object) -> object:
+            models.append(model)
+            return before(self, model, **options)
+
+        monkeypatch.setattr(WeightReader, "read", counted)
+        monkeypatch.setattr(TersorQuantizer, "_process_model_before_weight_loading", remember)
+        AutoModel.from_pretrained(archives["bert"])
+
+
+class TestAfterLoading:
+    def test_saved_model_is_a_plain_checkpoint_that_reloads(
+        self, originals: dict[str, Path], archives: dict[str, Path], tmp_path: Path
+    ) -> None:
+        for name, archive in archives.items():
+            model = tersor.load(archive)
+            model.save_pretrained(tmp_path / name)
+            config = json.loads((tmp_path / name / "config.json").read_text())
+            assert not {"quantization_config", "transformers_weights"} & set(config)
+            saved = (tmp_path / name / "model.safetensors").read_bytes()
+            assert saved == (originals[name] / "model.safetensors").read_bytes()
+            assert_same_state(type(model).from_pretrained(tmp_path / name), model)
+
+    def test_model_bears_no_trace_of_the_archive(self, archives: dict[str, Path]) -> None:
+        model = tersor.load(archives["llama"])
+        assert not getattr(model, "is_quantized", False)
+        assert not hasattr(model, "hf_quantizer")
+        assert not hasattr(model.config, "quantization_config")
+        assert_same_state(copy.deepcopy(model), model)
+        assert_same_state(pickle.loads(pickle.dumps(model)), model)
+
+    def test_model_can_be_trained(self, archives: dict[str, Path]) -> None:
+        model = tersor.load(archives["llama"])
+        model.train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        tokens = torch.arange(5, 25)[None]
+        losses = []
+        for _ in range(3):
+            loss = model(input_ids=tokens, labels=tokens).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(float(loss))
+        assert losses[-1] < losses[0]
+
+
+class TestFailing:
+    @pytest.mark.parametrize("options", ["", ", ignore_mismatched_sizes=True", ", use_safetensors=False"])
+    def test_without_tersor_the_folder_does_not_load(self, options: str, archives: dict[str, Path]) -> None:
+        done = without_tersor(
+            "from transformers import AutoModel\n"
+            f"AutoModel.from_pretrained({str(archives['bert'])!r}{options})\n"
+            "print('loaded')\n"
+        )
+        assert done.returncode != 0
+        assert "loaded" not in done.stdout
+        assert "OSError" in done.stderr
+
+    def test_without_tersor_the_file_named_outright_does_not_load(self, archives: dict[str, Path]) -> None:
+        done = without_tersor(
+            "from transformers import AutoConfig, AutoModel\n"
+            f"config = AutoConfig.from_pretrained({str(archives['bert'])!r})\n"
+            f"config.transformers_weights = {WEIGHTS_FILE!r}\n"
+            f"AutoModel.from_pretrained({str(archives['bert'])!r}, config=config)\n"
+            "print('loaded')\n"
+        )
+        assert done.returncode != 0
+        assert "loaded" not in done.stdout
+        assert "ize mismatch" in done.stderr or "mismatched" in done.stderr
+
+    def test_with_tersor_imported_the_same_process_loads(self, archives: dict[str, Path]) -> None:
+        code = (
+            "import tersor\nfrom transformers import AutoModel\n"
+            f"print(type(AutoModel.from_pretrained({str(archives['bert'])!r})).__name__)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "BertModel"
+
+    def test_damaged_stream_raises_corrupt(self, archives: dict[str, Path], tmp_path: Path) -> None:
+        for file in archives["bert"].iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        content = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
+        length = struct.unpack("<Q", content[:8])[0]
+        header = json.loads(content[8 : 8 + length])
+        begin, end = header["embeddings.word_embeddings.weight"]["data_offsets"]
+        content[8 + length + (begin + end) // 2] ^= 16
+        (tmp_path / WEIGHTS_FILE).write_bytes(content)
+        with pytest.raises(CorruptError, match=r"embeddings\.word_embeddings\.weight"):
+            AutoModel.from_pretrained(tmp_path)
+
+    def test_checkpoint_packed_as_bytes_says_how_to_load_it(
+        self, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        model = AutoModel.from_pretrained(originals["bert"])
+        folder = tmp_path / "model"
+        folder.mkdir()
+        model.config.save_pretrained(folder)
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+        archive = packed(folder, tmp_path / "packed")
+        with pytest.raises(UsageError, match="tersor unpack"):
+            AutoModel.from_pretrained(archive)
+
+    def test_folder_without_any_archive_file_is_an_error(
+        self, archives: dict[str, Path], tmp_path: Path
+    ) -> None:
+        (tmp_path / "config.json").write_bytes((archives["bert"] / "config.json").read_bytes())
+        with pytest.raises(OSError, match=WEIGHTS_FILE):
+            AutoModel.from_pretrained(tmp_path)
+
+
+class TestToTorch:
+    @pytest.mark.parametrize("dtype", [name for name, (bits, _) in DTYPES.items() if bits >= 8])
+    @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3, 4)])
+    def test_bytes_and_shape_are_kept(self, dtype: str, shape: tuple[int, ...]) -> None:
+        spec = TensorSpec("t", dtype, shape)
+        content = np.arange(spec.n_bytes, dtype=np.uint8) % (2 if dtype == "BOOL" else 64)
+        array = content.view(spec.numpy_dtype).reshape(shape)
+        tensor = to_torch(array, spec)
+        assert tuple(tensor.shape) == shape
+        assert tensor.reshape(-1).view(torch.uint8).numpy().tobytes() == content.tobytes()
+
+    def test_read_only_array_is_copied(self) -> None:
+        array = np.zeros(4, dtype=np.float32)
+        array.flags.writeable = False
+        to_torch(array, TensorSpec("t", "F32", (4,))).add_(1)
+        assert not array.any()
+
+    def test_sub_byte_type_is_refused_by_name(self) -> None:
+        spec = TensorSpec("weight", "F4", (4,))
+        with pytest.raises(UsageError, match=r"'weight': torch has no dtype for F4"):
+            to_torch(np.zeros(2, dtype=np.uint8), spec)
