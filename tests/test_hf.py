@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -13,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tersor.packing import pack
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -26,8 +26,16 @@ from transformers import (
 
 import tersor
 from models import tiny_bert, tiny_gpt2, tiny_llama
+from tersor.archive.folder import add_side_file
+from tersor.archive.index import FolderRecord
+from tersor.archive.writer import ArchiveWriter
 from tersor.errors import CorruptError, UsageError
 from tersor.hf import SHARD_INDEX, WEIGHTS_FILE, WeightReader, to_torch, weights_file
+from tersor.layouts.base import Context, Dense
+from tersor.layouts.file_tables import FileCounts
+from tersor.layouts.grid import Grid
+from tersor.packing import pack
+from tersor.sources.safetensors import SafetensorsFile
 from tersor.types import DTYPES, TensorSpec
 
 MODELS = {"bert": tiny_bert, "llama": tiny_llama, "gpt2": tiny_gpt2}
@@ -50,6 +58,37 @@ def packed(folder: Path, output: Path) -> Path:
     return output
 
 
+def quantized(folder: Path, output: Path) -> Path:
+    """Write an archive whose matrices are grids with a step of 1/64, transposed ones for GPT-2's Conv1D."""
+    output.mkdir()
+    for file in folder.glob("*.json"):
+        if file.name == "config.json":
+            add_side_file(file, file.name, output, adapt=True)
+        else:
+            (output / file.name).write_bytes(file.read_bytes())
+    values: dict[str, tuple[TensorSpec, Grid | Dense]] = {}
+    with SafetensorsFile(folder / "model.safetensors") as source:
+        for spec in source.specs:
+            array = np.array(source.read(spec.name))
+            is_matrix = len(spec.shape) == 2
+            values[spec.name] = (spec, rounded(array, ".c_" in spec.name) if is_matrix else Dense(array))
+    counts = FileCounts()
+    for spec, value in values.values():
+        counts.add(spec, value)
+    with ArchiveWriter(output / WEIGHTS_FILE, Context(table_sets=counts.make("balanced"))) as writer:
+        for spec, value in values.values():
+            writer.add(spec, value)
+        writer.finish(folder=FolderRecord(False, [], [], [], False))
+    return output
+
+
+def rounded(weight: np.ndarray, transposed: bool) -> Grid:
+    matrix = weight.T if transposed else weight
+    codes = np.ascontiguousarray(np.rint(matrix * 64).astype(np.int32))
+    rows, columns = (np.zeros(size, np.int16) for size in codes.shape)
+    return Grid(codes, rows - 24, columns, rows + 16, columns, transposed=transposed)
+
+
 def assert_same_state(left: torch.nn.Module, right: torch.nn.Module) -> None:
     ours, theirs = left.state_dict(), right.state_dict()
     assert list(ours) == list(theirs)
@@ -58,10 +97,37 @@ def assert_same_state(left: torch.nn.Module, right: torch.nn.Module) -> None:
         assert torch.equal(tensor, theirs[name]), name
 
 
-def without_tersor(code: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process that never imports tersor."""
-    code = f"import sys\n{code}\nassert not any(name.startswith('tersor') for name in sys.modules)\n"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+WITHOUT_TERSOR = """
+import json, sys
+from transformers import AutoConfig, AutoModel
+
+folder, weights_file = sys.argv[1:]
+named = AutoConfig.from_pretrained(folder)
+named.transformers_weights = weights_file
+attempts = {
+    "plainly": {},
+    "ignoring sizes": {"ignore_mismatched_sizes": True},
+    "pickled weights": {"use_safetensors": False},
+    "file named outright": {"config": named},
+}
+outcome = {}
+for name, options in attempts.items():
+    try:
+        AutoModel.from_pretrained(folder, **options)
+        outcome[name] = "loaded"
+    except Exception as error:
+        outcome[name] = f"{type(error).__name__}: {error}"
+assert not any(name.startswith("tersor") for name in sys.modules)
+print(json.dumps(outcome))
+"""
+
+
+@pytest.fixture(scope="module")
+def attempts(archives: dict[str, Path]) -> dict[str, str]:
+    """What comes of loading an archive in a process that never imports tersor."""
+    command = [sys.executable, "-c", WITHOUT_TERSOR, str(archives["bert"]), WEIGHTS_FILE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 class TestLoading:
@@ -92,6 +158,21 @@ class TestLoading:
                 array = archive[tensor_name]
                 assert state[tensor_name].numpy().tobytes() == np.ascontiguousarray(array).tobytes()
 
+    @pytest.mark.parametrize("name", MODELS)
+    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+    def test_quantized_model_is_what_tersor_open_gives(
+        self, name: str, dtype: str, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = quantized(originals[name], tmp_path / "archive")
+        state = tersor.load(folder, dtype=dtype).state_dict()
+        original = tersor.load(originals[name]).state_dict()
+        with tersor.open(folder) as archive:
+            assert set(archive) <= set(state)
+            for tensor_name in archive:
+                opened = torch.from_numpy(archive[tensor_name])
+                assert torch.equal(state[tensor_name], opened.to(getattr(torch, dtype))), tensor_name
+                assert (opened - original[tensor_name]).abs().max() <= 1 / 128 + 1e-6
+
     def test_hidden_states_are_equal(self, originals: dict[str, Path], archives: dict[str, Path]) -> None:
         tokens = AutoTokenizer.from_pretrained(archives["bert"])("some text", return_tensors="pt")
         with torch.no_grad():
@@ -121,6 +202,41 @@ class TestLoading:
         assert weights_file(str(archive)) == SHARD_INDEX
         assert len(list(archive.glob("model-*.tersor.safetensors"))) > 1
         assert_same_state(AutoModelForCausalLM.from_pretrained(archive), model)
+
+    def test_shards_are_loaded_from_the_hub_cache(self, originals: dict[str, Path], tmp_path: Path) -> None:
+        model = AutoModelForCausalLM.from_pretrained(originals["llama"])
+        model.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
+        repository = tmp_path / "hub" / "models--org--name"
+        snapshot = repository / "snapshots" / ("a" * 40)
+        snapshot.parent.mkdir(parents=True)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text("a" * 40)
+        packed(tmp_path / "shards", repository / "blobs")
+        snapshot.mkdir()
+        for blob in (repository / "blobs").iterdir():  # the cache is made of links
+            (snapshot / blob.name).symlink_to(blob)
+        code = (
+            "import tersor\nfrom transformers import AutoModelForCausalLM\n"
+            "model = AutoModelForCausalLM.from_pretrained('org/name')\n"
+            f"model.save_pretrained({str(tmp_path / 'loaded')!r})\n"
+        )
+        environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+        assert_same_state(AutoModelForCausalLM.from_pretrained(tmp_path / "loaded"), model)
+
+    def test_parts_on_disk_are_decoded_too(
+        self, originals: dict[str, Path], archives: dict[str, Path], tmp_path: Path
+    ) -> None:
+        places = dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu")
+        model = AutoModelForCausalLM.from_pretrained(
+            archives["llama"],
+            device_map={**places, "model.layers.0": "cpu", "model.layers.1": "disk"},
+            offload_folder=tmp_path,
+        )
+        tokens = torch.arange(5, 25)[None]
+        with torch.no_grad():
+            expected = AutoModelForCausalLM.from_pretrained(originals["llama"])(tokens).logits
+            assert torch.equal(model(tokens).logits, expected)
 
     def test_weights_that_transformers_merges_are_decoded_first(self, tmp_path: Path) -> None:
         config = MixtralConfig(
@@ -228,33 +344,18 @@ class TestAfterLoading:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            losses.append(float(loss))
+            losses.append(loss.item())
         assert losses[-1] < losses[0]
 
 
 class TestFailing:
-    @pytest.mark.parametrize("options", ["", ", ignore_mismatched_sizes=True", ", use_safetensors=False"])
-    def test_without_tersor_the_folder_does_not_load(self, options: str, archives: dict[str, Path]) -> None:
-        done = without_tersor(
-            "from transformers import AutoModel\n"
-            f"AutoModel.from_pretrained({str(archives['bert'])!r}{options})\n"
-            "print('loaded')\n"
-        )
-        assert done.returncode != 0
-        assert "loaded" not in done.stdout
-        assert "OSError" in done.stderr
+    @pytest.mark.parametrize("attempt", ["plainly", "ignoring sizes", "pickled weights"])
+    def test_without_tersor_the_folder_does_not_load(self, attempt: str, attempts: dict[str, str]) -> None:
+        assert attempts[attempt].startswith("OSError: Error no file named")
 
-    def test_without_tersor_the_file_named_outright_does_not_load(self, archives: dict[str, Path]) -> None:
-        done = without_tersor(
-            "from transformers import AutoConfig, AutoModel\n"
-            f"config = AutoConfig.from_pretrained({str(archives['bert'])!r})\n"
-            f"config.transformers_weights = {WEIGHTS_FILE!r}\n"
-            f"AutoModel.from_pretrained({str(archives['bert'])!r}, config=config)\n"
-            "print('loaded')\n"
-        )
-        assert done.returncode != 0
-        assert "loaded" not in done.stdout
-        assert "ize mismatch" in done.stderr or "mismatched" in done.stderr
+    def test_without_tersor_the_file_named_outright_does_not_load(self, attempts: dict[str, str]) -> None:
+        assert attempts["file named outright"].startswith("RuntimeError")
+        assert "size" in attempts["file named outright"]
 
     def test_with_tersor_imported_the_same_process_loads(self, archives: dict[str, Path]) -> None:
         code = (
@@ -276,6 +377,28 @@ class TestFailing:
         with pytest.raises(CorruptError, match=r"embeddings\.word_embeddings\.weight"):
             AutoModel.from_pretrained(tmp_path)
 
+    def test_shard_of_another_version_is_refused(self, tmp_path: Path) -> None:
+        for seed in (0, 1):
+            model = AutoModelForCausalLM.from_pretrained(tiny_llama(tmp_path / f"model{seed}", seed=seed))
+            model.save_pretrained(tmp_path / f"shards{seed}", max_shard_size="40KB")
+            packed(tmp_path / f"shards{seed}", tmp_path / f"packed{seed}")
+        last = sorted((tmp_path / "packed1").glob("model-*.tersor.safetensors"))[-1]
+        (tmp_path / "packed0" / last.name).write_bytes(last.read_bytes())
+        with pytest.raises(CorruptError, match="another version"):
+            AutoModelForCausalLM.from_pretrained(tmp_path / "packed0")
+
+    def test_checkpoint_quantized_by_others_before_is_refused(
+        self, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "model"
+        AutoModel.from_pretrained(originals["bert"]).save_pretrained(folder)
+        config = json.loads((folder / "config.json").read_text())
+        config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+        (folder / "config.json").write_text(json.dumps(config))
+        archive = packed(folder, tmp_path / "packed")
+        with pytest.raises(UsageError, match="quantized with 'gptq' before it was packed"):
+            AutoModel.from_pretrained(archive)
+
     def test_checkpoint_packed_as_bytes_says_how_to_load_it(
         self, originals: dict[str, Path], tmp_path: Path
     ) -> None:
@@ -292,7 +415,7 @@ class TestFailing:
         self, archives: dict[str, Path], tmp_path: Path
     ) -> None:
         (tmp_path / "config.json").write_bytes((archives["bert"] / "config.json").read_bytes())
-        with pytest.raises(OSError, match=WEIGHTS_FILE):
+        with pytest.raises(UsageError, match=WEIGHTS_FILE):
             AutoModel.from_pretrained(tmp_path)
 
 

@@ -28,7 +28,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.hub import cached_file
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from tersor.errors import UsageError
+from tersor.errors import CorruptError, UsageError
 from tersor.types import FLOAT_DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class WeightReader:
         from tersor.archive import open_archive
 
         self._archives: list[Archive] = [open_archive(Path(file)) for file in files]
+        _check_same_version(self._archives)
         self._home = {name: archive for archive in self._archives for name in archive.specs}
 
     def __deepcopy__(self, memo: dict[int, object]) -> WeightReader:
@@ -105,6 +106,17 @@ class WeightReader:
     def close(self) -> None:
         for archive in self._archives:
             archive.close()
+
+
+def _check_same_version(archives: list[Archive]) -> None:
+    """Raise CorruptError if a shard is not the one that the folder was written with."""
+    expected = {record.path: record.crc for a in archives if a.folder for record in a.folder.archives}
+    for file in (file for archive in archives for file in archive.files):
+        if expected.get(file.name, file.crc) != file.crc:
+            raise CorruptError(
+                f"{file.name}: is of another version than the files beside it (index CRC-32C {file.crc:#010x}, "
+                f"needed {expected[file.name]:#010x}); fetch the whole folder again"
+            )
 
 
 class _DecodingConverter(WeightConverter):  # type: ignore[misc]  # transformers carries no types
@@ -216,6 +228,16 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
     """Leads transformers' loader through an archive."""
 
     requires_calibration = True  # a model cannot be made small by passing TersorConfig to from_pretrained
+
+    def validate_environment(self, *_: Any, **__: Any) -> None:
+        """Refuse a checkpoint that another method had quantized before it was packed."""
+        earlier = getattr(self.quantization_config, "original", None)
+        if earlier is not None:
+            method = earlier.get("quant_method") if isinstance(earlier, dict) else earlier
+            raise UsageError(
+                f"this checkpoint was quantized with {method!r} before it was packed, and transformers can undo one "
+                "only; run `tersor unpack ARCHIVE -o FOLDER` and load FOLDER"
+            )
 
     def update_attn_implementation(self, config: Any) -> Any:
         """Called before the weight files are looked for: name ours."""

@@ -122,11 +122,13 @@ def test_no_arguments_prints_help_on_stderr_and_exits_with_2(run_tersor: Run) ->
 
 
 def test_closed_pipe_is_quiet(tersor_script: Path) -> None:
-    process = subprocess.Popen([tersor_script, "methods"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.close()
-    _, err = process.communicate(timeout=60)
-    assert err == b""
+    with subprocess.Popen(
+        [tersor_script, "methods"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
     assert process.returncode == 1
 
 

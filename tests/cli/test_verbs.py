@@ -172,20 +172,21 @@ def test_full_disk_exits_with_1_and_leaves_nothing(
 def test_interrupted_pack_exits_with_130_and_leaves_nothing(
     number: signal.Signals, tersor_script: Path, noise: Path, tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [tersor_script, "pack", noise, "-o", tmp_path / "packed", "--threads", "2"],
+    command = [tersor_script, "pack", noise, "-o", tmp_path / "packed", "--threads", "2"]
+    with subprocess.Popen(
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    end = time.monotonic() + 60
-    while not list(tmp_path.glob(".packed.tersor-*")):
-        assert process.poll() is None, "finished before it could be interrupted"
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    ) as process:
+        end = time.monotonic() + 60
+        while not list(tmp_path.glob(".packed.tersor-*")):
+            assert process.poll() is None, "finished before it could be interrupted"
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
     assert err.split() == ["error:", "interrupted"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tersor
 from models import tiny_bert, tiny_llama
 from tersor.errors import UnknownNameError, UsageError
 from tersor.evaluate import TASKS, EvaluationResult, evaluate
@@ -85,6 +86,10 @@ def test_models_are_loaded_by_the_function_given_and_reported(
 def test_model_without_a_language_model_head_is_refused(folders: dict[str, Path], text_file: Path) -> None:
     with pytest.raises(UsageError, match="would measure random weights"):
         evaluate(folders["bert"], task="perplexity", data=text_file)
+
+
+def test_evaluate_is_a_public_function_of_the_package() -> None:
+    assert tersor.evaluate is evaluate
 
 
 def test_unknown_task_names_the_nearest(folders: dict[str, Path]) -> None:

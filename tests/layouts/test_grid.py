@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tersor.errors import CorruptError, NewerFormatError, ShapeError, UsageError
 from tersor.layouts import Context, Grid, make_layout
 from tersor.layouts.base import Encoded, EncodedBlock
+from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.grid import MAX_EXPONENT, ROOTS
-from tersor.layouts.grid_tables import GridCounts
+from tersor.layouts.tables import TableSet
 from tersor.types import TensorSpec
 
 
@@ -34,12 +35,16 @@ def random_grid(seed: int, rows: int, columns: int, **changes: Any) -> Grid:
     return Grid(**(parts | changes))
 
 
+def tables_for(spec: TensorSpec, grid: Grid) -> list[TableSet]:
+    counts = FileCounts()
+    counts.add(spec, grid)
+    return counts.make("balanced")
+
+
 def encode(grid: Grid, spec: TensorSpec) -> tuple[Encoded, list[EncodedBlock], Context]:
-    counts = GridCounts()
-    counts.add(grid)
-    context = Context(table_sets=counts.make())
+    context = Context(table_sets=tables_for(spec, grid))
     encoded = make_layout("grid/1").encode(spec, grid, context)
-    return encoded, list(encoded.blocks), context
+    return encoded, [job() for job in encoded.blocks], context
 
 
 def decode(encoded: Encoded, blocks: list[EncodedBlock], context: Context, spec: TensorSpec) -> np.ndarray:
@@ -202,10 +207,9 @@ def test_impossible_parameters_are_refused(meta: list[Any], error: type[Exceptio
 
 def test_exponents_beyond_the_format_are_refused() -> None:
     grid = random_grid(19, 4, 4, row_exponents=np.full(4, MAX_EXPONENT, np.int16), column_exponents=np.ones(4, np.int16))
-    counts = GridCounts()
-    counts.add(grid)
+    spec = TensorSpec("w", "F32", (4, 4))
     with pytest.raises(UsageError, match="step exponents"):
-        make_layout("grid/1").encode(TensorSpec("w", "F32", (4, 4)), grid, Context(table_sets=counts.make()))
+        make_layout("grid/1").encode(spec, grid, Context(table_sets=tables_for(spec, grid)))
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

@@ -66,7 +66,8 @@ def _parse_header(text: bytes, what: str) -> list[tuple[str, Any]]:
     """The members of the header behind `__metadata__`, in order."""
     try:
         members = json.loads(text.decode("utf-8"), object_pairs_hook=_Members)
-    except (UnicodeDecodeError, json.JSONDecodeError) as exc:
+        "".join(name for name, _ in members).encode()  # half a surrogate pair is no Unicode string
+    except (ValueError, RecursionError, TypeError) as exc:
         raise FormatError(f"{what}: the header is not UTF-8 JSON: {exc}") from exc
     require(isinstance(members, _Members), f"{what}: the header is not an object")
     require(text.startswith(b"{") and text.rstrip(b" ").endswith(b"}"), f"{what}: header padding")

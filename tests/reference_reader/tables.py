@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .cursor import Cursor, bits_of, fixed_width
+from .cursor import Cursor, bits_of
 from .errors import FormatError, UnsupportedError, require
 from .rans import FORMATS, Tables
 
@@ -31,7 +31,7 @@ class TableSet:
     def tables_of_classes(self, classes: np.ndarray, odd: np.ndarray | None) -> np.ndarray:
         """The table of each element. odd: whether its trellis state is odd; None without trellis."""
         if odd is None:
-            length, half = len(self.class_map), 0
+            length, half = len(self.class_map), np.zeros(1, np.int64)
         else:
             require(len(self.class_map) % 2 == 0, "grid table set: a trellis class map has two halves")
             length = len(self.class_map) // 2
@@ -114,7 +114,7 @@ def read_frequencies(
 ) -> list[list[int]]:
     """For each symbol four bits n, then the n - 1 bits below the top bit of its frequency."""
     require(4 * n_tables * n_symbols <= 8 * len(data), f"{what}: frequencies are truncated")
-    reader = _BitReader(Cursor(data, what).bits(8 * len(data)), what)
+    reader = _BitReader(Cursor(data, what).bits(8 * len(data)).tolist(), what)
     tables = [[reader.frequency() for _ in range(n_symbols)] for _ in range(n_tables)]
     bits_of(data, reader.position, what)
     for number, table in enumerate(tables):
@@ -125,14 +125,14 @@ def read_frequencies(
 
 
 class _BitReader:
-    def __init__(self, bits: np.ndarray, what: str) -> None:
+    def __init__(self, bits: list[int], what: str) -> None:
         self.bits, self.what, self.position = bits, what, 0
 
     def read(self, count: int) -> int:
         require(self.position + count <= len(self.bits), f"{self.what}: frequencies are truncated")
-        value = fixed_width(self.bits[self.position : self.position + count], 1, count)
+        bits = self.bits[self.position : self.position + count]
         self.position += count
-        return int(value[0])
+        return sum(bit << place for place, bit in enumerate(bits))
 
     def frequency(self) -> int:
         n_bits = self.read(4)

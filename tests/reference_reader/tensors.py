@@ -107,7 +107,9 @@ def _parse_record(record: Any, stream: Stream, container: Container) -> Record:
 def _check_shape(shape: Any, stream: Stream, what: str) -> None:
     is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
     require(is_shape and len(shape) <= MAX_RANK, f"{what}: shape {shape!r}")
-    require(math.prod(shape) < MAX_ELEMENTS, f"{what}: shape {shape} has too many elements")
+    # A dimension of 0 must not excuse others that no array can have.
+    n_elements = math.prod(size for size in shape if size)
+    require(n_elements < MAX_ELEMENTS, f"{what}: shape {shape} has too many elements")
     n_bytes = len(stream.data)
     needed = [1, n_bytes] if shape == [n_bytes] else [n_bytes]
     require(stream.shape == needed, f"{what}: stream of shape {stream.shape}, {needed} needed")

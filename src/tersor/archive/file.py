@@ -107,11 +107,17 @@ class ArchiveFile:
     def _alias_target(self, number: int) -> int:
         record, spec, stream = self.index.tensors[number], self.specs[number], self.streams[number]
         target = unpack_any(record.meta, f"{self.name}: tensor {spec.name!r}")
-        is_empty = stream.begin == stream.end and not (record.head or record.block_rows or record.block_columns)
+        is_empty = stream.begin == stream.end and not (
+            record.head or record.block_rows or record.block_columns
+        )
         if not is_empty or record.blake3 is not None or record.block_lengths or record.checksums:
-            raise CorruptError(f"{self.name}: alias {spec.name!r} has a stream, blocks or checksums; needs none")
+            raise CorruptError(
+                f"{self.name}: alias {spec.name!r} has a stream, blocks or checksums; needs none"
+            )
         if type(target) is not int or not 0 <= target < len(self.specs):
-            raise CorruptError(f"{self.name}: alias {spec.name!r} of {target!r}; needs 0 to {len(self.specs) - 1}")
+            raise CorruptError(
+                f"{self.name}: alias {spec.name!r} of {target!r}; needs 0 to {len(self.specs) - 1}"
+            )
         other, other_record = self.specs[target], self.index.tensors[target]
         same = (spec.dtype, spec.shape) == (other.dtype, other.shape)
         if not same or self.layout_name(other_record) == ALIAS_LAYOUT:
@@ -140,7 +146,9 @@ class ArchiveFile:
             meta = unpack_any(record.meta, "meta")
             table = block_table(record, layout.matrix_shape(spec, meta), stream.end - stream.begin)
             flip = last_two(spec) if _is_transposed(self.layout_name(record), meta) else None
-            head = self.ranges.read(begin, begin + table.n_head_bytes) if table.n_head_bytes else memoryview(b"")
+            head = (
+                self.ranges.read(begin, begin + table.n_head_bytes) if table.n_head_bytes else memoryview(b"")
+            )
             decoder = layout.decoder(spec, meta, head, table.head_crc, self._context)
         except CorruptError as exc:
             raise CorruptError(f"{where}: {exc}; the file is damaged, fetch it again") from exc

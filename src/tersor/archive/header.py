@@ -43,7 +43,9 @@ def encode_header(n_index_bytes: int, streams: Sequence[tuple[str, Sequence[int]
     seen = {INDEX_NAME, "__metadata__"}
     for name, tensor_shape, n_bytes in streams:
         if name in seen:
-            raise UsageError(f"tensor name {name!r} is reserved or appears twice in one archive file; rename it")
+            raise UsageError(
+                f"tensor name {name!r} is reserved or appears twice in one archive file; rename it"
+            )
         seen.add(name)
         members.append(_entry(name, stream_shape(n_bytes, tensor_shape), position, position + n_bytes))
         position += n_bytes
@@ -92,7 +94,9 @@ def decode_header(text: bytes, n_data_bytes: int, where: str) -> list[Stream]:
     header = parse_header(text, n_data_bytes, where)
     version = header.metadata.get("tersor")
     if version != "1":
-        raise NewerFormatError(f"{where}: header says tersor {version!r}, this tersor reads '1'; upgrade tersor")
+        raise NewerFormatError(
+            f"{where}: header says tersor {version!r}, this tersor reads '1'; upgrade tersor"
+        )
     position = 0
     for spec, (begin, end) in zip(header.specs, header.offsets, strict=True):
         if spec.dtype != "U8" or spec.shape not in ((end - begin,), (1, end - begin)):

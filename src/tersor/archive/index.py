@@ -20,6 +20,8 @@ from tersor.types import TensorSpec
 MAGIC = b"tersor"
 PREFIX = struct.Struct("<6sBBIII")  # magic, version, 0, index length, index CRC, header CRC
 _ZSTD_LEVEL = 19
+# Far beyond what version 1 uses; the tables themselves are checked when a tensor needs them.
+_MAX_SYMBOLS, _MAX_PRECISION, _MAX_CLASS = 1 << 16, 32, 1 << 30
 
 Natural = Annotated[int, Meta(ge=0, le=limits.MAX_ELEMENTS)]
 Names = Annotated[list[str], Meta(max_length=limits.MAX_NAMES)]
@@ -196,6 +198,7 @@ def decode_index(stream: memoryview, n_streams: int, where: str) -> tuple[Prefix
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise CorruptError(f"{where}: the index breaks the format: {exc}") from exc
     try:
+        _check_table_sets(index.table_sets)
         _check_tensors(index, n_streams)
         _check_files(index)
         _check_folder(index.folder)
@@ -209,14 +212,28 @@ def _decompress(frame: memoryview, n_bytes: int, where: str) -> bytes:
     try:
         claimed = zstandard.frame_content_size(frame)
         if claimed != n_bytes:
-            raise CorruptError(f"{where}: the index's zstd frame holds {claimed} bytes, the file says {n_bytes}")
+            raise CorruptError(
+                f"{where}: the index's zstd frame holds {claimed} bytes, the file says {n_bytes}"
+            )
         decompressor = zstandard.ZstdDecompressor(max_window_size=limits.MAX_INDEX_BYTES).decompressobj()
         data = decompressor.decompress(frame)
     except zstandard.ZstdError as exc:
-        raise CorruptError(f"{where}: the index's zstd frame is damaged: {exc}; fetch the file again") from exc
+        raise CorruptError(
+            f"{where}: the index's zstd frame is damaged: {exc}; fetch the file again"
+        ) from exc
     if len(data) != n_bytes or not decompressor.eof or decompressor.unused_data:
         raise CorruptError(f"{where}: the index's zstd frame is truncated or followed by other bytes")
     return data
+
+
+def _check_table_sets(table_sets: list[TableSet]) -> None:
+    for number, tables in enumerate(table_sets):
+        in_range = 0 < tables.symbols <= _MAX_SYMBOLS and 0 < tables.precision <= _MAX_PRECISION
+        if not in_range or abs(tables.first_class) > _MAX_CLASS:
+            raise CorruptError(
+                f"table set {number}: {tables.symbols} symbols, precision {tables.precision}, "
+                f"first class {tables.first_class}; needs at most {_MAX_SYMBOLS}, {_MAX_PRECISION}, {_MAX_CLASS}"
+            )
 
 
 def _check_tensors(index: Index, n_streams: int) -> None:

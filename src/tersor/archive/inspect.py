@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from tersor.archive.file import ALIAS_LAYOUT, GRID_LAYOUT, ArchiveFile
 from tersor.archive.reader import open_archive
 from tersor.errors import NewerFormatError
+from tersor.process import peak_rss_bytes
 
 _PEEKED_BLOCKS = 16
 _FLOAT_UNITS = {0: "bf16", 1: "f16", 2: "f32"}
@@ -21,10 +23,11 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     Returns input: path (None: not recorded), n_bytes of the original files that the archive files hold (lossy: of
         the plain tensors), n_params (tied ones once, plain files none); output: path, n_bytes of the archive files,
         ratio = output / input, bits_per_weight (None without parameters); tensors: name, shape, dtype, layout,
-        codec, n_bytes of the stream, bits_per_weight, error (None: not known here); lossless, recipe, version
-        (what wrote it), provenance.
+        codec, n_bytes of the stream, bits_per_weight, error (None: not known here); lossless; seconds and
+        peak_rss_bytes of this call; recipe, version (what wrote it), provenance.
     Raises: UsageError, CorruptError, NewerFormatError.
     """
+    started = time.monotonic()
     with open_archive(path) as archive:
         tensors = [row for file in archive.files for row in _tensors(file)]
         n_params = sum(_n_params(file) for file in archive.files)
@@ -36,6 +39,8 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
             "output": {"path": str(Path(path)), **sizes(n_output_bytes, n_input_bytes, n_params)},
             "tensors": tensors,
             "lossless": archive.folder.lossless if archive.folder else None,
+            "seconds": time.monotonic() - started,
+            "peak_rss_bytes": peak_rss_bytes(),
             "recipe": provenance.get("recipe"),
             "version": (archive.primary or archive.files[0]).index.producer,
             "provenance": provenance,
@@ -87,7 +92,7 @@ def _tensors(file: ArchiveFile) -> list[dict[str, Any]]:
 
 
 def codec_summary(file: ArchiveFile, number: int) -> str:
-    """Return what the first blocks of a tensor are coded with, for example "float16 rows", "planes", "zstd"; "" if none."""
+    """Return what the first blocks of a tensor are coded with, such as "rans-bf16", "planes4" or "zstd"; "" if none."""
     layout = file.layout_name(file.index.tensors[number])
     if layout == ALIAS_LAYOUT:
         return f"= {file.specs[file.target(number)].name}"

@@ -35,14 +35,17 @@ class Archive(Mapping[str, np.ndarray]):
         self._places: dict[str, tuple[ArchiveFile, int]] = {}
         for file in files:
             for name, number in file.numbers.items():
-                self._places.setdefault(self._free_key(file, name), (file, number))
+                self._places[self._free_key(file, name)] = (file, number)
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(
             {key: file.specs[number] for key, (file, number) in self._places.items()}
         )
         self.aliases: Mapping[str, str] = MappingProxyType(self._find_aliases())
 
     def _free_key(self, file: ArchiveFile, name: str) -> str:
-        return name if name not in self._places else f"{stem_of(file.name)}:{name}"
+        key = name if name not in self._places else f"{stem_of(file.name)}:{name}"
+        while key in self._places:  # a tensor is really called that
+            key += "_"
+        return key
 
     def _find_aliases(self) -> dict[str, str]:
         keys = {(id(file), number): key for key, (file, number) in self._places.items()}

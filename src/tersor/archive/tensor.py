@@ -10,7 +10,7 @@ import numpy as np
 from tersor.archive.blocks import Block, BlockTable, pieces, stored_region
 from tersor.archive.parallel import in_order
 from tersor.archive.ranges import Ranges
-from tersor.errors import CorruptError, UsageError
+from tersor.errors import CorruptError, NewerFormatError, UsageError
 from tersor.layouts.base import BlockDecoder, matrix_shape
 from tersor.types import TensorSpec
 
@@ -51,22 +51,17 @@ class StoredTensor:
     def decode_block(self, block: Block, out: np.ndarray) -> None:
         """Fill `out`, C-contiguous, the block's shape and the tensor's dtype. Raises CorruptError."""
         crc = int(self.table.checksums[block.number])
+        payload = self.payload(block.number)
         try:
-            self._decoder.decode(
-                self.payload(block.number), crc, block.rows.start, block.columns.start, out
-            )
-        except CorruptError as exc:
-            raise CorruptError(
-                f"{self.where}, block {block.number} of {len(self.table)}: {exc}; "
-                "the file is damaged, fetch it again"
-            ) from exc
+            self._decoder.decode(payload, crc, block.rows.start, block.columns.start, out)
+        except (CorruptError, NewerFormatError) as exc:
+            place = f"{self._ranges.name}: block {block.number} of {len(self.table)}"
+            raise type(exc)(f"{place}: {exc}") from exc
 
     def read_into(self, out: np.ndarray, rows: range, columns: range, threads: int = 1) -> None:
         """Fill `out` (len(rows), len(columns)) with that rectangle of the tensor's matrix."""
         region = stored_region(rows, columns, self._flip)
-        jobs = (
-            partial(self._place, block, out, rows, columns) for block in self.table.overlapping(*region)
-        )
+        jobs = (partial(self._place, block, out, rows, columns) for block in self.table.overlapping(*region))
         for _ in in_order(jobs, threads):
             pass
 
@@ -150,4 +145,4 @@ def new_array(shape: tuple[int, ...], spec: TensorSpec, where: str) -> np.ndarra
 
 def as_bytes(array: np.ndarray) -> memoryview:
     """Return the bytes of a C-contiguous array."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data

@@ -182,10 +182,9 @@ def _differences(files: list[ArchiveFile], folder: FolderRecord | None, original
 
 def _file_differences(files: list[ArchiveFile], folder: FolderRecord, original: Path) -> list[str]:
     checkpoint = scan(original)
-    recorded = {
-        record.path: (record.n_bytes, record.sha256)
-        for record in [*(record for file in files for record in file.index.files), *folder.side_files]
-    }
+    recorded = {record.path: (record.n_bytes, record.sha256) for record in folder.side_files}
+    for file in files:
+        recorded.update({record.path: (record.n_bytes, record.sha256) for record in file.index.files})
     present = {entry.relative: entry.path for entry in checkpoint.files}
     if checkpoint.is_single_file and folder.is_file:  # it may have been renamed
         present = dict.fromkeys(recorded, original) if len(recorded) == 1 else present
@@ -207,7 +206,9 @@ def _tensor_differences(files: list[ArchiveFile], original: Path) -> list[str]:
             with open_source(entry.path) as source:
                 found.update({spec.name: spec for spec in source.specs})
     problems = [f"tensor {name!r} is not in {original}" for name in stored if name not in found]
-    problems += [f"tensor {name!r} of {original} is not in the archive" for name in found if name not in stored]
+    problems += [
+        f"tensor {name!r} of {original} is not in the archive" for name in found if name not in stored
+    ]
     problems += [
         f"tensor {name!r} is {spec.dtype} {list(spec.shape)}, in {original} it is "
         f"{found[name].dtype} {list(found[name].shape)}"

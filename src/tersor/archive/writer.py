@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -89,7 +89,7 @@ class ArchiveWriter:
         for name in ORDER:
             context.codec_number(name)
         self._by_digest: dict[tuple[str, tuple[int, ...], bytes], int] = {}
-        self._spool: BinaryIO = tempfile.TemporaryFile(dir=path.parent)  # type: ignore[assignment]  # noqa: SIM115 (`close`)
+        self._spool: BinaryIO = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (`close`)
 
     def add(self, spec: TensorSpec, value: Value) -> int:
         """Encode and store one tensor; return the bytes of its stream.
@@ -185,9 +185,20 @@ class ArchiveWriter:
                 f"but the tensor it is tied to is {other.dtype} {list(other.shape)}"
             )
         if self._layouts[other.layout] == ALIAS_LAYOUT:
-            raise UsageError(f"tensor {spec.name!r} is tied to an alias; name the tensor that holds the values")
+            raise UsageError(
+                f"tensor {spec.name!r} is tied to an alias; name the tensor that holds the values"
+            )
         record = TensorRecord(
-            spec.dtype, spec.shape, self._layout_number(ALIAS_LAYOUT), pack_any(target), None, 0, 0, 0, b"", b""
+            spec.dtype,
+            spec.shape,
+            self._layout_number(ALIAS_LAYOUT),
+            pack_any(target),
+            None,
+            0,
+            0,
+            0,
+            b"",
+            b"",
         )
         self._append(spec, record, 0)
         return 0
@@ -217,7 +228,7 @@ class ArchiveWriter:
         return n_bytes
 
     def _encode_blocks(self, encoded: Encoded) -> Iterator[EncodedBlock]:
-        return in_order(map(_as_job, encoded.blocks), self._threads)
+        return in_order(encoded.blocks, self._threads)
 
     def _append(self, spec: TensorSpec, record: TensorRecord, n_bytes: int) -> None:
         spec_of(spec.name, record)
@@ -229,10 +240,6 @@ class ArchiveWriter:
         if name not in self._layouts:
             self._layouts.append(name)
         return self._layouts.index(name)
-
-
-def _as_job(block: EncodedBlock | Callable[[], EncodedBlock]) -> Callable[[], EncodedBlock]:
-    return block if callable(block) else lambda: block
 
 
 def _digest(spec: TensorSpec, value: Dense | Grid) -> bytes:

@@ -21,7 +21,7 @@ from tersor.errors import UsageError
 from tersor.quant.factor import inverse_factor
 
 BATCH_TOKENS = 256
-GROUP_BYTES = 48 << 20
+GROUP_BYTES = 80 << 20
 PROBE_TOKENS = 1536
 # Of the mean diagonal. Embeddings get more: their Hessian comes from gradients alone.
 DAMPING = 0.01
@@ -107,22 +107,21 @@ def _spool(
     sums: dict[str, HessianSum],
     energies: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> Statistics:
-    """Write the Hessians and factors of a finished group, and free them one by one."""
+    """Write the Hessians of a finished group and free them, then factor them one by one."""
     hessians, factors = dict(statistics.hessians), dict(statistics.factors)
-    for role in group:
-        found = sums.pop(role.name, None)
-        if found is None:
-            continue
-        if found.row_energy is not None and found.row_count is not None:
-            energies[role.name] = found.row_energy.numpy(), found.row_count.numpy()
-        stem = f"{len(hessians):05d}"
-        hessian = found.matrix.numpy()
+    found = [role for role in group if role.name in sums]
+    for role in found:
+        done = sums.pop(role.name)
+        if done.row_energy is not None and done.row_count is not None:
+            energies[role.name] = done.row_energy.numpy(), done.row_count.numpy()
+        hessians[role.name] = statistics.spool / f"{len(hessians):05d}.hessian.npy"
+        np.save(hessians[role.name], done.matrix.numpy())
+        del done
+    for role in found:
         damping = EMBEDDING_DAMPING if role.kind == "embedding" else DAMPING
-        hessians[role.name] = statistics.spool / f"{stem}.hessian.npy"
-        factors[role.name] = statistics.spool / f"{stem}.factor.npy"
-        np.save(hessians[role.name], hessian)
-        np.save(factors[role.name], inverse_factor(hessian, damping))
-        del found, hessian
+        factor = inverse_factor(np.load(hessians[role.name], mmap_mode="r"), damping)
+        factors[role.name] = hessians[role.name].with_suffix("").with_suffix(".factor.npy")
+        np.save(factors[role.name], factor)
     return replace(statistics, hessians=hessians, factors=factors)
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `tersor ARGUMENTS` (default: those of the process) and return the exit code."""
-    from tersor.cli.app import run
+    try:
+        from tersor.cli.app import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # while importing, before or after the work
+        return 130

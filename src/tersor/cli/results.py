@@ -10,11 +10,13 @@ from tersor.cli.table import bytes_text, figure, shape_text, table
 
 def summary(result: Mapping[str, Any], *, with_tensors: bool = False) -> str:
     """Return the text of a result of the form that `compress`, `pack` and `inspect` share."""
-    parts = [table(["", "path", "size", "bytes", "parameters", "ratio", "bits/parameter"], _sides(result))]
+    parts = [_sides(result)]
     if with_tensors:
         parts.append(tensor_table(result["tensors"]))
     if result.get("seconds") is not None:
-        parts.append(f"{result['seconds']:.1f} s, {bytes_text(result['peak_rss_bytes'])} of memory at most")
+        peak = result.get("peak_rss_bytes")
+        memory = f", {bytes_text(peak)} of memory at most" if peak is not None else ""
+        parts.append(f"{result['seconds']:.1f} s{memory}")
     return "\n\n".join(parts)
 
 
@@ -36,22 +38,17 @@ def tensor_table(tensors: Sequence[Mapping[str, Any]]) -> str:
     return table(["tensor", "shape", "dtype", "layout", "codec", "bytes", "bits/weight", "error"], rows)
 
 
-def _sides(result: Mapping[str, Any]) -> list[list[str]]:
-    rows = []
-    for name in ("input", "output"):
-        side = result.get(name)
-        if side is None:
-            continue
-        n_bytes = side.get("n_bytes")
-        rows.append(
-            [
-                name,
-                figure(side.get("path")),
-                "-" if n_bytes is None else bytes_text(n_bytes),
-                figure(n_bytes),
-                figure(side.get("n_params")),
-                figure(side.get("ratio")),
-                figure(side.get("bits_per_weight")),
-            ]
-        )
-    return rows
+def _sides(result: Mapping[str, Any]) -> str:
+    """Return the table of input and output, without the columns that neither of them fills."""
+    sides = {name: result[name] for name in ("input", "output") if name in result}
+    columns = {
+        "": list(sides),
+        "path": [figure(side.get("path")) for side in sides.values()],
+        "size": [bytes_text(side["n_bytes"]) for side in sides.values()],
+        "bytes": [figure(side["n_bytes"]) for side in sides.values()],
+        "parameters": [figure(side.get("n_params")) for side in sides.values()],
+        "ratio": [figure(side.get("ratio")) for side in sides.values()],
+        "bits/parameter": [figure(side.get("bits_per_weight")) for side in sides.values()],
+    }
+    filled = {name: cells for name, cells in columns.items() if any(cell != "-" for cell in cells)}
+    return table(list(filled), list(zip(*filled.values(), strict=True)))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -31,6 +32,8 @@ class Talk:
     def __enter__(self) -> Talk:
         self._stdout = sys.stdout
         self._exit.enter_context(contextlib.redirect_stdout(sys.stderr))
+        # Read by transformers when it is first imported: its bars would run through ours, also under --quiet.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         logger = logging.getLogger("tersor")
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(message)s"))

@@ -19,6 +19,7 @@ from tersor.cli.options import (
     verb,
 )
 from tersor.cli.results import summary
+from tersor.cli.table import shape_text, table
 from tersor.cli.talk import Talk
 
 
@@ -82,24 +83,31 @@ def compress(
     """
     from tersor.recipe import resolve_recipe
 
-    chosen = resolve_recipe(recipe, size=size, calibration=calibration, seed=seed)
+    chosen = resolve_recipe(recipe, size=size, calibration=calibration, seed=seed)  # before torch is imported
     from tersor.pipeline import compress as compress_model
 
+    if chosen.calibration is None:
+        talk.note(
+            "calibrating on the built-in text; text like what the model will see (--calibration) is better"
+        )
     with talk.progress("compressing") as progress:
         result = compress_model(
             model,
             output,
             recipe=chosen,
-            seed=chosen.seed,
             threads=threads,
             force=force,
             dry_run=dry_run,
             progress=progress,
         )
-    talk.result(result, _text(result, dry_run))
+    talk.result(result, _plan(result) if dry_run else summary(result))
 
 
-def _text(result: Mapping[str, Any], dry_run: bool) -> str:
-    if dry_run:
-        return f"{summary(result, with_tensors=True)}\n\nnothing was written"
-    return summary(result)
+def _plan(result: Mapping[str, Any]) -> str:
+    """Return the text of a dry run: the target, and what would become of each tensor and why."""
+    columns = ("tensor", "shape", "dtype", "layout", "method", "why")
+    rows = [
+        [t["name"], shape_text(t["shape"]), t["dtype"], t["layout"], t["method"], t["reason"]]
+        for t in result["tensors"]
+    ]
+    return f"{table(columns, rows)}\n\n{summary(result)}\nnothing was written"

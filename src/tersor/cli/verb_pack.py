@@ -69,6 +69,7 @@ def pack(
     turns back into the same files, byte for byte.
     """
     if dry_run:
+        _check_names(level, codec)
         _show_plan(talk, model, output, force)
         return
     from tersor.packing import pack as pack_files
@@ -77,7 +78,22 @@ def pack(
         result = pack_files(
             model, output, level=level, codec=codec, threads=threads, force=force, progress=progress
         )
+    for line in result["log"]:
+        talk.note(line)
     talk.result(result, summary(result))
+
+
+def _check_names(level: str, codec: str) -> None:
+    from tersor.codec import CODECS
+    from tersor.errors import UnknownNameError
+    from tersor.packing import AUTO, LEVELS
+    from tersor.registry import did_you_mean
+
+    for what, name, known in (("level", level, LEVELS), ("codec", codec, (AUTO, *CODECS.names()))):
+        if name not in known:
+            raise UnknownNameError(
+                f"unknown {what} {name!r}{did_you_mean(name, known)} Known: {', '.join(known)}."
+            )
 
 
 def _show_plan(talk: Talk, model: Path, output: Path, force: bool) -> None:

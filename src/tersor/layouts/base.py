@@ -5,7 +5,7 @@ The archive (header, index, offsets) knows only this contract; a layout knows no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,7 +47,7 @@ class Encoded:
     """A tensor on its way into an archive.
 
     layout: "name/version"; meta: msgpack-able parameters; head: bytes before the blocks (b"" if none);
-    blocks: one EncodedBlock at a time, in the order of docs/format.md 3.1.
+    blocks: one job for each block, in the order of docs/format.md 3.1; several may run at a time, in any order.
     """
 
     layout: str
@@ -56,7 +56,7 @@ class Encoded:
     head_crc: int
     block_rows: int
     block_columns: int
-    blocks: Iterator[EncodedBlock]
+    blocks: Iterator[Callable[[], EncodedBlock]]
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Layout(Protocol):
     """One stored form. Registered in `LAYOUTS` under "name/version"."""
 
     def encode(self, spec: TensorSpec, value: Any, context: Context) -> Encoded:
-        """Encode a Dense, Grid, ... lazily: blocks are made when the iterator asks for them."""
+        """Encode a Dense, Grid, ... lazily: a block is made when its job is called."""
 
     def matrix_shape(self, spec: TensorSpec, meta: Any) -> tuple[int, int]:
         """(rows, columns) of the stored matrix, swapped if the layout stores it transposed."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,12 +68,17 @@ class DenseDecoder:
             out[...] = block
 
 
-def _blocks(spec: TensorSpec, matrix: npt.NDArray[Any], context: Context) -> Iterator[EncodedBlock]:
+def _blocks(spec: TensorSpec, matrix: npt.NDArray[Any], context: Context) -> Iterator[Callable[[], EncodedBlock]]:
     rows, columns = matrix.shape
     blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
     if blocks.rows == 0:
         return
     for row in range(0, rows, blocks.rows):
         for column in range(0, columns, blocks.columns):
-            block = np.ascontiguousarray(matrix[row : row + blocks.rows, column : column + blocks.columns])
-            yield EncodedBlock(encode_block(spec.dtype, block, context), _core.crc32c(block.reshape(-1).view(np.uint8)))
+            part = matrix[row : row + blocks.rows, column : column + blocks.columns]
+            yield partial(_encode_block, spec.dtype, part, context)
+
+
+def _encode_block(dtype: str, part: npt.NDArray[Any], context: Context) -> EncodedBlock:
+    block = np.ascontiguousarray(part)
+    return EncodedBlock(encode_block(dtype, block, context), _core.crc32c(block.reshape(-1).view(np.uint8)))

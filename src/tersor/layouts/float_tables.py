@@ -11,7 +11,15 @@ from tersor import _core
 from tersor.layouts.base import matrix_shape
 from tersor.layouts.float_words import UNITS, float_words, row_length_of
 from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
-from tersor.layouts.tables import TableSet, make_side_tables, make_table_set
+from tersor.layouts.tables import (
+    FLOAT_ROW_CLASSES,
+    SIDE_SYMBOLS,
+    SIDE_TABLES,
+    Counts,
+    TableSet,
+    make_side_tables,
+    make_table_set,
+)
 from tersor.types import TensorSpec
 
 # Symbols rarer than this become escapes, see tables.make_table_set; 12-bit tables can afford rarer ones.
@@ -25,7 +33,7 @@ class FloatTableCounts:
     def __init__(self) -> None:
         self._balanced = np.zeros((16, 64), np.uint64)
         self._fast = np.zeros((16, 16), np.uint64)
-        self._row_classes = np.zeros(64, np.uint64)
+        self._row_classes = np.zeros(SIDE_SYMBOLS, np.uint64)
 
     def add(self, spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:
         """Count a tensor if it holds floats that float rows can code; others are ignored."""
@@ -46,20 +54,26 @@ class FloatTableCounts:
             words, min(unit, 2) & 1, row_length, stride, self._balanced, self._fast, self._row_classes
         )
 
-    def make(self, level: str) -> list[TableSet]:
-        """Return the table sets for a level, none if no floats were counted."""
+    @property
+    def side_counts(self) -> Counts:
+        """Histograms for the side tables (6, 64), only that of row classes in use."""
+        counts = np.zeros((SIDE_TABLES, SIDE_SYMBOLS), np.uint64)
+        counts[FLOAT_ROW_CLASSES] = self._row_classes
+        return counts
+
+    def tables(self, level: str) -> list[TableSet]:
+        """Return the table set for a level ("fast" or "balanced"), or nothing if no floats were counted."""
         if not self._row_classes.any():
             return []
         if level == "fast":
-            tables = make_table_set("float8", self._fast, precision=8, rare=RARE_FAST)
-        else:
-            tables = make_table_set("float12", self._balanced, precision=12, rare=RARE_BALANCED)
-        return [tables, make_side_tables(self._row_classes[None, :])]
+            return [make_table_set("float8", self._fast, precision=8, rare=RARE_FAST)]
+        return [make_table_set("float12", self._balanced, precision=12, rare=RARE_BALANCED)]
 
 
 def fit_float_tables(tensors: Iterable[tuple[TensorSpec, npt.NDArray[np.generic]]], level: str) -> list[TableSet]:
-    """Return the table sets for float tensors at a level ("fast" or "balanced")."""
+    """Return the table sets (floats and side) for float tensors at a level; none if there are no floats."""
     counts = FloatTableCounts()
     for spec, array in tensors:
         counts.add(spec, array)
-    return counts.make(level)
+    tables = counts.tables(level)
+    return [*tables, make_side_tables(counts.side_counts[: FLOAT_ROW_CLASSES + 1])] if tables else []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -69,25 +70,13 @@ class GridLayout:
         if value.shape != self.matrix_shape(spec, meta):
             raise UsageError(f"tensor {spec.name!r}: codes of shape {value.shape} do not fit shape {spec.shape}")
         _check_exponents(spec, value)
-        column_exponents, column_classes = _ints(value.column_exponents), _ints(value.column_classes)
-        codebook = b"" if value.codebook is None else np.ascontiguousarray(value.codebook, "<f4").tobytes()
-        compiled_side = compile_tables(side)
-        head = (
-            _core.encode_integers(column_exponents, compiled_side, COLUMN_EXPONENTS)
-            + _core.encode_integers(column_classes, compiled_side, COLUMN_CLASSES)
-            + codebook
-        )
-        head_crc = _crc(column_exponents.astype("<i2"), column_classes.astype("<i2"), codebook)
         blocks = choose_blocks(*value.shape, GRID_BLOCK_ELEMENTS, max(value.trellis_rows, 1))
-        return Encoded(
-            "grid/1",
-            meta,
-            head if blocks.rows else b"",
-            head_crc if blocks.rows else 0,
-            blocks.rows,
-            blocks.columns,
-            _encode_blocks(value, blocks, compile_tables(tables), compiled_side),
-        )
+        if blocks.rows == 0:
+            return Encoded("grid/1", meta, b"", 0, 0, 0, iter(()))
+        compiled_side = compile_tables(side)
+        head, head_crc = _encode_head(value, compiled_side)
+        jobs = _block_jobs(value, blocks, compile_tables(tables), compiled_side)
+        return Encoded("grid/1", meta, head, head_crc, blocks.rows, blocks.columns, jobs)
 
     def matrix_shape(self, spec: TensorSpec, meta: Any) -> tuple[int, int]:
         """(rows, columns) of the codes. Raises: CorruptError, NewerFormatError."""
@@ -196,16 +185,26 @@ class GridDecoder:
         )
 
 
-def _encode_blocks(
+def _encode_head(grid: Grid, side: _core.TableSet) -> tuple[bytes, int]:
+    """The head of a grid and its CRC-32C."""
+    exponents, classes = _ints(grid.column_exponents), _ints(grid.column_classes)
+    codebook = b"" if grid.codebook is None else np.ascontiguousarray(grid.codebook, "<f4").tobytes()
+    head = (
+        _core.encode_integers(exponents, side, COLUMN_EXPONENTS)
+        + _core.encode_integers(classes, side, COLUMN_CLASSES)
+        + codebook
+    )
+    return head, _crc(exponents.astype("<i2"), classes.astype("<i2"), codebook)
+
+
+def _block_jobs(
     grid: Grid, blocks: Blocks, tables: _core.TableSet, side: _core.TableSet
-) -> Iterator[EncodedBlock]:
+) -> Iterator[Callable[[], EncodedBlock]]:
     rows, columns = grid.shape
-    if blocks.rows == 0:
-        return
     for first_row in range(0, rows, blocks.rows):
         band = grid.rows(first_row, min(first_row + blocks.rows, rows))
         for first_column in range(0, columns, blocks.columns):
-            yield _encode_block(band, slice(first_column, first_column + blocks.columns), tables, side)
+            yield partial(_encode_block, band, slice(first_column, first_column + blocks.columns), tables, side)
 
 
 def _encode_block(band: Grid, tile: slice, tables: _core.TableSet, side: _core.TableSet) -> EncodedBlock:
@@ -283,7 +282,7 @@ class _at:
 def _tables_for_writing(spec: TensorSpec, context: Context) -> tuple[int, TableSet, TableSet]:
     tables, side = find_tables(context.table_sets, "grid"), find_tables(context.table_sets, "side")
     if tables is None or side is None:
-        raise UsageError(f"tensor {spec.name!r}: a grid needs tables; make them with layouts.grid_tables.GridCounts")
+        raise UsageError(f"tensor {spec.name!r}: a grid needs tables; make them with layouts.file_tables.FileCounts")
     return list(context.table_sets).index(tables), tables, side
 
 

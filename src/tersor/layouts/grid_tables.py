@@ -19,11 +19,11 @@ from tersor.layouts.tables import (
     ROW_CLASSES,
     ROW_EXPONENTS,
     SIDE_SYMBOLS,
+    SIDE_TABLES,
     ZERO_POINTS,
     Counts,
     TableSet,
     count_integers,
-    make_side_tables,
     make_table_set,
 )
 
@@ -58,7 +58,7 @@ class GridCounts:
     def __init__(self) -> None:
         self._counts: dict[int, Counts] = {}
         self._outside: dict[int, Counts] = {}
-        self._side = np.zeros((ZERO_POINTS + 1, SIDE_SYMBOLS), np.uint64)
+        self.side_counts = np.zeros((SIDE_TABLES, SIDE_SYMBOLS), np.uint64)
 
     def add(self, grid: Grid) -> None:
         """Count a grid's codes, exponents and classes."""
@@ -83,10 +83,12 @@ class GridCounts:
             (ZERO_POINTS, grid.zero_points),
         ):
             if vector is not None and vector.size:
-                self._side[number] += count_integers([vector])
+                self.side_counts[number] += count_integers([vector])
 
-    def make(self) -> list[TableSet]:
-        """Return the grid table set and the side table set of the file. Needs at least one grid."""
+    def tables(self) -> list[TableSet]:
+        """Return the grid table set, or nothing if no grid was counted."""
+        if not self._counts:
+            return []
         (halves, counts), *others = sorted(self._counts.items())
         if others:
             raise ValueError("a file holds either plain or trellis grids")
@@ -107,7 +109,7 @@ class GridCounts:
             first_class=FIRST_CLASS + first,
             class_map=class_map.tobytes(),
         )
-        return [grid_tables, make_side_tables(self._side)]
+        return [grid_tables]
 
 
 def _merge(counts: Counts, outside: Counts) -> list[_Group]:

@@ -14,7 +14,7 @@ from tersor import _core
 
 # Number of each table in the set of kind "side".
 FLOAT_ROW_CLASSES, ROW_EXPONENTS, COLUMN_EXPONENTS, ROW_CLASSES, COLUMN_CLASSES, ZERO_POINTS = range(6)
-SIDE_SYMBOLS = 64
+SIDE_TABLES, SIDE_SYMBOLS = 6, 64
 
 Counts = npt.NDArray[np.uint64]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def quantize_tensor(
         grid = QUANTIZERS.get(method)(weight, config, known)
     except (NonFiniteError, UsageError) as exc:
         raise type(exc)(f"tensor {tensor.spec.name!r}: {exc}") from exc
-    return _transposed(grid) if tensor.is_transposed else grid
+    return replace(grid, transposed=tensor.is_transposed)
 
 
 def matrix_of(array: np.ndarray, tensor: TensorPlan) -> np.ndarray:
@@ -90,14 +91,3 @@ def _base_step(tensor: TensorPlan, statistics: Statistics, weight: np.ndarray) -
         return known
     rms = float(np.sqrt(np.square(weight, dtype=np.float64).mean())) if weight.size else 0.0
     return UNMEASURED_STEP * max(rms, 1e-20)
-
-
-def _transposed(grid: Grid) -> Grid:
-    return Grid(
-        grid.codes,
-        grid.row_exponents,
-        grid.column_exponents,
-        grid.row_classes,
-        grid.column_classes,
-        transposed=True,
-    )

@@ -15,7 +15,8 @@ from tersor.errors import BudgetError
 from tersor.planner.names import match_names
 from tersor.types import FLOAT_DTYPES, TensorSpec
 
-Method = Literal["gptq", "rtn", "keep", "alias"]
+# "keep" and "alias", or the name of a quantizer.
+Method = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class TensorPlan:
 
     @property
     def is_quantized(self) -> bool:
-        return self.method in ("gptq", "rtn")
+        return self.method not in ("keep", "alias")
 
     @property
     def matrix_shape(self) -> tuple[int, int]:

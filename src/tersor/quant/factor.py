@@ -20,13 +20,11 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
 
     if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1]:
         raise ShapeError(f"a Hessian is square, got shape {hessian.shape}")
-    matrix = torch.from_numpy(np.array(hessian, np.float64))
-    mean = float(matrix.diagonal().mean()) if len(matrix) else 0.0
-    if not np.isfinite(mean) or not bool(torch.isfinite(matrix).all()):
+    mean = float(np.diagonal(hessian).mean(dtype=np.float64)) if hessian.size else 0.0
+    if not np.isfinite(mean) or not np.isfinite(hessian).all():
         raise NonFiniteError("the Hessian holds NaN or infinity; check the calibration text and the model's dtype")
-    matrix /= mean if mean > 0 else 1.0
     # H = R R' with R upper (Cholesky of the matrix read backwards), so U = R^-1: one factorisation, one inverse.
-    backwards = matrix.flip(0, 1)
+    backwards = torch.from_numpy(hessian[::-1, ::-1] / np.float64(mean if mean > 0 else 1.0))
     for _ in range(MAX_DAMPING_ROUNDS):
         backwards.diagonal().add_(damping)
         lower, failed = torch.linalg.cholesky_ex(backwards)
@@ -35,6 +33,7 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
         damping *= 10
     else:
         raise NonFiniteError(f"the Hessian has no Cholesky factor even with damping {damping:g}; it is not semidefinite")
-    identity = torch.eye(len(lower), dtype=torch.float64)
-    inverse = torch.linalg.solve_triangular(lower, identity, upper=False)
+    del backwards  # of a wide layer each of these is large
+    inverse = torch.linalg.solve_triangular(lower, torch.eye(len(lower), dtype=torch.float64), upper=False)
+    del lower
     return np.ascontiguousarray(inverse.flip(0, 1).to(torch.float32).numpy())

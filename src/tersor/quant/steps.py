@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from tersor.layouts.grid import ROOTS
+
 QUARTERS_PER_OCTAVE = 4
 # float32 holds 2**-126 .. 2**127; row + column exponents stay far inside.
 EXPONENT_LIMIT = 240
 _GOLDEN = 0.6180339887498949
-_QUARTERS = np.exp2(np.arange(4) / 4).astype(np.float32)
 
 
 def steps_of(exponents: np.ndarray) -> np.ndarray:
-    """2**(exponents / 4) as float32: one of four constants, times an exact power of two."""
+    """2**(exponents / 4) as float32, by the constants of the format."""
     exponents = exponents.astype(np.int32)
-    return np.ldexp(_QUARTERS[exponents & 3], exponents >> 2)
+    return np.ldexp(ROOTS[exponents & 3], exponents >> 2)
 
 
 def quarter_octaves(values: np.ndarray) -> np.ndarray:

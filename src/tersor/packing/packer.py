@@ -1,0 +1,325 @@
+"""`pack`: a checkpoint, or any folder or file, made smaller without loss of a single byte."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from math import prod
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tersor.archive.folder import (
+    CONFIG_NAME,
+    SHARD_INDEX_NAME,
+    add_side_file,
+    archive_name,
+    nearest_first,
+    shard_index_name,
+)
+from tersor.archive.index import ArchiveRecord, FileRecord, FolderRecord, SideRecord
+from tersor.archive.inspect import inspect
+from tersor.archive.limits import INDEX_FREE_BYTES, INDEX_NAME, MAX_ELEMENTS, MAX_RANK
+from tersor.archive.writer import ArchiveWriter, producer_name
+from tersor.codec import CODECS
+from tersor.errors import UnknownNameError, UsageError
+from tersor.layouts.base import Context, Dense
+from tersor.layouts.float_tables import fit_float_tables
+from tersor.output import OutputFolder
+from tersor.registry import did_you_mean
+from tersor.sources import open_exact
+from tersor.sources.base import ExactSource, TensorBytes
+from tersor.sources.folder import Checkpoint, FileEntry, scan
+from tersor.sources.plain import PlainFile
+from tersor.types import TensorSpec
+
+LEVELS = ("fast", "balanced")
+AUTO = "auto"
+RESERVED_NAMES = (INDEX_NAME, "__metadata__")
+PRIMARY_WITHOUT_FILES = "model.tersor.safetensors"
+MAX_LITERAL_BYTES = INDEX_FREE_BYTES // 2
+
+Progress = Callable[[int, int], None]
+Kind = Literal["archive", "side", "changed"]
+
+
+def pack(
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    level: str = "balanced",
+    codec: str = AUTO,
+    threads: int = 1,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write an archive folder from which `unpack` restores every file of `source` byte for byte.
+
+    source: a folder or one file, of any content. Safetensors files are stored tensor by tensor, so that
+        transformers and `tersor.open` read the archive; other large files as bytes; small files that loaders look
+        for by name are copied beside the archive files (tersor.sources.roles has the rule).
+    level: "fast" decodes faster, "balanced" is smaller. codec: "auto", or the one codec to use for everything.
+    threads: blocks encoded at a time; the output does not depend on it.
+    force: replace an archive that is at `output`. progress: called with (bytes done, bytes in all).
+    Returns the JSON of docs/cli.md: input, output (ratio is that of the archive files to the files in them),
+        tensors, seconds, peak_rss_bytes, recipe, version; log: what was packed otherwise than its name says.
+    Memory: one tensor's pages and a few blocks. Raises: UsageError, OutputError, OutputExistsError.
+    """
+    started = time.monotonic()
+    _check_choice("level", level, LEVELS)
+    _check_choice("codec", codec, (AUTO, *CODECS.names()))
+    check_threads(threads)
+    source, output = Path(source), Path(output)
+    target = OutputFolder(output, force=force, inputs=[source])
+    checkpoint = scan(source)
+    target.needed_bytes = checkpoint.n_bytes
+    plan = _plan(checkpoint)
+    total = sum(entry.n_bytes for entry, kind in plan.items() if kind == "archive")
+    job = _Packing(checkpoint, level, codec, threads, progress, total)
+    with target as folder:
+        job.write(folder, plan)
+        described = inspect(folder)
+    return {
+        "input": {"path": str(source), **_only(described["input"], "n_bytes", "n_params")},
+        "output": {**described["output"], "path": str(output)},
+        "tensors": [{**row, "error": 0.0} for row in described["tensors"]],
+        "seconds": time.monotonic() - started,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "recipe": None,
+        "version": producer_name(),
+        "log": job.log,
+    }
+
+
+def _only(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: values[key] for key in keys}
+
+
+def peak_rss_bytes() -> int:
+    """Return the most memory that this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _check_choice(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UnknownNameError(
+            f"unknown {what} {value!r}{did_you_mean(value, known)} Known: {', '.join(known)}."
+        )
+
+
+def check_threads(threads: int) -> None:
+    if threads < 1:
+        raise UsageError(f"threads={threads}: needs 1 or more")
+
+
+def _plan(checkpoint: Checkpoint) -> dict[FileEntry, Kind]:
+    """Return what becomes of each file: into an archive file, copied beside it, or copied with changes.
+
+    config.json is changed where weights of any kind lie beside it (those packed as bytes too, so that
+    tersor.hf can say why they do not load), the shard index where safetensors weights do.
+    """
+    weights = {entry.folder for entry in checkpoint.files if entry.role == "weights"}
+    folders = {entry.folder for entry in checkpoint.files if entry.name.endswith(".safetensors")}
+    names = {entry.relative for entry in checkpoint.files}
+    plan: dict[FileEntry, Kind] = {}
+    for entry in checkpoint.files:
+        is_changed = (entry.folder in weights and entry.name == CONFIG_NAME and entry.role == "side") or (
+            entry.folder in folders
+            and entry.name == SHARD_INDEX_NAME
+            and shard_index_name(entry.relative) not in names
+        )
+        if checkpoint.is_single_file:
+            plan[entry] = "archive"
+        elif is_changed:
+            plan[entry] = "changed"
+        else:
+            plan[entry] = "side" if entry.role == "side" else "archive"
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One tensor of a file that is packed: bytes are `n_bytes` of the source, read when asked for."""
+
+    spec: TensorSpec
+    read: Callable[[], np.ndarray]
+    release: Callable[[], None]
+
+
+class _Packing:
+    """One run of `pack`: writes the archive files one after another, the primary last."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        level: str,
+        codec: str,
+        threads: int,
+        progress: Progress | None,
+        n_total_bytes: int,
+    ) -> None:
+        self.log: list[str] = []
+        self._checkpoint = checkpoint
+        self._level = level
+        self._codec = codec
+        self._threads = threads
+        self._progress = progress
+        self._n_total_bytes = n_total_bytes
+        self._n_done_bytes = 0
+
+    def write(self, folder: Path, plan: dict[FileEntry, Kind]) -> None:
+        """Fill the output folder."""
+        side_files: list[SideRecord] = []
+        packed = [entry for entry, kind in plan.items() if kind == "archive"]
+        for entry, kind in plan.items():
+            if kind == "archive":
+                continue
+            record = add_side_file(entry.path, entry.relative, folder, adapt=kind == "changed")
+            if record is None:
+                self.log.append(f"{entry.relative}: is no JSON as its name says; packed as plain bytes")
+                packed.append(entry)
+            else:
+                side_files.append(record)
+        names = _archive_names(packed)
+        primary = min(packed, key=_primary_rank, default=None)
+        archives = [
+            ArchiveRecord(names[entry], self._pack_file(entry, folder / names[entry], None))
+            for entry in packed
+            if entry is not primary
+        ]
+        whole = FolderRecord(
+            is_file=self._checkpoint.is_single_file,
+            archives=archives,
+            side_files=side_files,
+            empty_folders=list(self._checkpoint.empty_folders),
+            lossless=True,
+        )
+        if primary is None:
+            with ArchiveWriter(folder / PRIMARY_WITHOUT_FILES, self._context([])) as writer:
+                writer.finish([], self._provenance(), whole)
+        else:
+            self._pack_file(primary, folder / names[primary], whole)
+
+    def _context(self, parts: list[_Part]) -> Context:
+        """Return what one archive file's blocks share: pass 1 counts the floats that its tables are made for."""
+        tables = fit_float_tables(_arrays(parts), self._level) if self._codec in (AUTO, "rans") else []
+        return Context(table_sets=tables, level=self._level, codec=self._codec)
+
+    def _provenance(self) -> dict[str, Any]:
+        return {"tool": producer_name(), "command": "pack", "level": self._level, "codec": self._codec}
+
+    def _pack_file(self, entry: FileEntry, target: Path, folder: FolderRecord | None) -> int:
+        """Write one archive file; return the CRC-32C of its index."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = self._open(entry)
+        with source:
+            parts = _parts(source)
+            with ArchiveWriter(target, self._context(parts), threads=self._threads, find_ties=True) as writer:
+                for part in parts:
+                    writer.add(part.spec, Dense(part.read()))
+                    part.release()
+                    self._advance(part.spec.n_bytes)
+                segments = _segments(source, writer)
+                digest = _source_digest(source)
+                record = FileRecord(entry.relative, source.n_bytes, digest, segments)
+                return writer.finish([record], self._provenance(), folder)
+
+    def _open(self, entry: FileEntry) -> ExactSource:
+        """Open a file as tensors if its kind restores exactly and the format can hold it, else as plain bytes."""
+        source = open_exact(entry.path)
+        obstacle = _obstacle(source)
+        if obstacle:
+            source.close()
+            source = PlainFile(entry.path)
+        if source.kind == "plain" and entry.name.endswith(".safetensors"):
+            reason = obstacle or "it is no valid safetensors file"
+            self.log.append(f"{entry.relative}: packed as plain bytes, as {reason}")
+        return source
+
+    def _advance(self, n_bytes: int) -> None:
+        self._n_done_bytes += n_bytes
+        if self._progress is not None:
+            self._progress(self._n_done_bytes, self._n_total_bytes)
+
+
+def _archive_names(entries: list[FileEntry]) -> dict[FileEntry, str]:
+    """Return each file's archive file; safetensors files choose first, as loaders look for their names."""
+    names: dict[FileEntry, str] = {}
+    taken: set[str] = set()
+    for entry in sorted(entries, key=lambda entry: (not entry.name.endswith(".safetensors"), entry.relative)):
+        names[entry] = archive_name(entry.relative, taken)
+        taken.add(names[entry].lower())
+    return names
+
+
+def _primary_rank(entry: FileEntry) -> tuple[bool, tuple[int, str]]:
+    """Sort key: the model's own weights come first, then what lies nearest the top."""
+    return not entry.name.endswith(".safetensors"), nearest_first(entry.relative)
+
+
+def _obstacle(source: ExactSource) -> str:
+    """Return why the format cannot hold a file tensor by tensor, or "". A plain file has one tensor, and fits."""
+    if source.kind == "plain":
+        return ""
+    n_literal_bytes = source.n_bytes - sum(spec.n_bytes for spec in source.specs)
+    if n_literal_bytes > MAX_LITERAL_BYTES:
+        return (
+            f"header and gaps are {n_literal_bytes} bytes and at most {MAX_LITERAL_BYTES} fit into an index"
+        )
+    for spec in source.specs:
+        if spec.name in RESERVED_NAMES:
+            return f"the tensor name {spec.name!r} is reserved"
+        if len(spec.shape) > MAX_RANK:
+            return f"tensor {spec.name!r} has rank {len(spec.shape)} and at most {MAX_RANK} is allowed"
+        if prod(size for size in spec.shape if size) > MAX_ELEMENTS:
+            return f"tensor {spec.name!r} has 2**48 elements or more"
+    return ""
+
+
+def _parts(source: ExactSource) -> list[_Part]:
+    return [
+        _Part(
+            TensorSpec(_free_name(spec.name), spec.dtype, spec.shape),
+            partial(source.read, spec.name),
+            partial(source.release, spec.name),
+        )
+        for spec in source.specs
+    ]
+
+
+def _free_name(name: str) -> str:
+    """Return the tensor's name; only a plain file can have a reserved one."""
+    return f"{name}_" if name in RESERVED_NAMES else name
+
+
+def _arrays(parts: list[_Part]) -> Iterator[tuple[TensorSpec, np.ndarray]]:
+    for part in parts:
+        yield part.spec, part.read()
+        part.release()
+
+
+def _segments(source: ExactSource, writer: ArchiveWriter) -> list[bytes | int]:
+    return [
+        writer.number(_free_name(part.name))
+        if isinstance(part, TensorBytes)
+        else bytes(source.segment_bytes(part))
+        for part in source.segments()
+    ]
+
+
+def _source_digest(source: ExactSource) -> bytes:
+    """Return the SHA-256 of the whole source file, read through the map that the tensors came from."""
+    digest = sha256()
+    for segment in source.segments():
+        digest.update(source.segment_bytes(segment))
+        if isinstance(segment, TensorBytes):
+            source.release(segment.name)
+    return digest.digest()
