@@ -187,6 +187,9 @@ ROW_EXPONENTS = [-40, 3, 5, 8, -2, 1, 0]
 ROW_CLASSES = [0, 1, -1, 2, 0, 0, 1]
 
 
+CODEBOOK = (-1.7, -0.25, 0.0, 1.3)
+
+
 def dense_record(
     array: np.ndarray, dtype: str, block_rows: int, block_columns: int
 ) -> tuple[list[Any], bytes]:
@@ -206,7 +209,13 @@ def dense_record(
 
 
 def grid_record(
-    codes: np.ndarray, group_size: int, restart: int, dtype: str, transposed: bool
+    codes: np.ndarray,
+    dtype: str,
+    *,
+    group_size: int = 0,
+    restart: int = 0,
+    transposed: bool = False,
+    codebook: tuple[float, ...] = (),
 ) -> tuple[list[Any], bytes]:
     """A grid of one block; the zero point and scale of group g in row i are g - 1 and (i + 1) / 2."""
     n_rows, n_columns = codes.shape
@@ -215,24 +224,28 @@ def grid_record(
     n_groups = n_columns // group_size if group_size else 0
     scales = np.repeat(np.arange(1, n_rows + 1) / 2, n_groups).astype("<f2").tobytes()
     zero_points = [group - 1 for _ in range(n_rows) for group in range(n_groups)]
-    head = write_integers(columns[0], 2) + write_integers(columns[1], 4)
+    stored_codebook = np.array(codebook, "<f4").tobytes()
+    head = write_integers(columns[0], 2) + write_integers(columns[1], 4) + stored_codebook
     block = write_integers(rows[0], 1) + write_integers(rows[1], 3)
     if group_size:
         block += scales + write_integers(zero_points, 5)
     block += write_codes(codes, rows[1], columns[1], restart, 2, 3)
-    head_checked = np.array(columns, "<i2").tobytes()
+    head_checked = np.array(columns, "<i2").tobytes() + stored_codebook
     checked = codes.astype("<i4").tobytes() + np.array(rows, "<i2").tobytes() + scales
     checked += np.array(zero_points, "<i4").tobytes()
     shape = [n_columns, n_rows] if transposed else [n_rows, n_columns]
-    meta = [int(transposed), 1, group_size, "F16" if group_size else "", 0, restart]
+    meta = [int(transposed), 1, group_size, "F16" if group_size else "", len(codebook), restart]
     checksums = struct.pack("<II", crc32c(head_checked), crc32c(checked))
     record = [dtype, shape, 1, meta, None, len(head), n_rows, n_columns, varint(len(block)), checksums]
     return record, head + block
 
 
-def expected_grid(codes: np.ndarray, group_size: int, restart: int) -> np.ndarray:
+def expected_grid(
+    codes: np.ndarray, *, group_size: int = 0, restart: int = 0, codebook: tuple[float, ...] = ()
+) -> np.ndarray:
     """The values in exact arithmetic (float64), which these small numbers allow up to the last factor."""
-    levels, states = codes.astype(float), np.zeros(codes.shape[1], int)
+    levels = np.array(codebook, np.float32)[codes].astype(float) if codebook else codes.astype(float)
+    states = np.zeros(codes.shape[1], int)
     for row in range(len(codes) if restart else 0):
         states = states * (row % restart != 0)
         levels[row] = 2 * codes[row] - np.sign(codes[row]) * (states % 2)
@@ -291,9 +304,10 @@ def sample_tensors() -> dict[str, tuple[list[Any], bytes]]:
         "scalar": dense_record(np.array(7, "<i8"), "I64", 1, 1),
         "empty ∅": dense_record(np.zeros((0, 5), "<u2"), "BF16", 1, 5),
         "tied": (alias, b""),
-        "plain": grid_record(CODES, 0, 0, "F32", transposed=False),
-        "grouped": grid_record(CODES, 13, 0, "F64", transposed=True),
-        "trellis": grid_record(CODES, 0, 3, "F32", transposed=False),
+        "plain": grid_record(CODES, "F32"),
+        "grouped": grid_record(CODES, "F64", group_size=13, transposed=True),
+        "trellis": grid_record(CODES, "F32", restart=3),
+        "codebook": grid_record(np.abs(CODES) % 4, "BF16", codebook=CODEBOOK),
         "future": (["F32", [2], 3, None, None, 0, 0, 0, b"", b""], b""),
     }
 
@@ -329,6 +343,6 @@ def write_folder(root: Path) -> None:
 def small_archive() -> bytes:
     tensors = {
         "d": dense_record(DENSE[0, :, :3], "F32", 3, 3),
-        "g": grid_record(CODES[:3, :5], 5, 2, "F32", False),
+        "g": grid_record(CODES[:3, :5], "F32", group_size=5, restart=2),
     }
     return archive_bytes(tensors, [], None, index={3: RECORDS[:2]})

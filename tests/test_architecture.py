@@ -20,7 +20,7 @@ REFERENCE_READER = Path(__file__).parent / "reference_reader"
 
 # A part may import parts of its own number or a lower one. A part is a module or a folder of src/tersor.
 LAYERS = {
-    0: {"_hook", "errors", "registry", "types"},
+    0: {"_hook", "errors", "process", "registry", "types"},
     1: {"codec", "corpus", "layouts", "output", "recipe", "sources"},
     2: {"archive", "quant"},
     3: {"calibrate", "load"},

@@ -1,7 +1,9 @@
 """The reference reader's own parts against other people's implementations and the documents' examples."""
 
+import ast
 import json
 import re
+import sys
 from pathlib import Path
 
 import blake3 as blake3_package
@@ -206,7 +208,17 @@ def documented_examples() -> list[tuple[str, bytes, bytes]]:
 
 
 def test_codec_document_has_an_example_of_each_of_its_codecs() -> None:
-    assert {name for name, _, _ in documented_examples()} >= {"raw", "constant", "zstd", "huffman", "lzw"}
+    assert {name for name, _, _ in documented_examples()} == set(codecs.CODECS)
+
+
+def test_reader_imports_the_standard_library_and_numpy_only() -> None:
+    for path in (Path(__file__).parent / "reference_reader").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [str(node.module)]
+            for name in names:
+                assert name.split(".")[0] in {"numpy", *sys.stdlib_module_names}, f"{path.name}: {name}"
 
 
 @pytest.mark.parametrize(("name", "data", "payload"), documented_examples())

@@ -65,6 +65,7 @@ def test_inspect_json_describes_each_tensor(run_tersor: Run, packed: Path) -> No
     assert keys <= set(by_name["a.weight"])
     assert by_name["a.weight"]["shape"] == [64, 48]
     assert by_name["a.weight"]["dtype"] == "F32"
+    assert {"input", "output", "seconds", "peak_rss_bytes", "recipe", "version"} <= set(result)
 
 
 def test_verify_says_ok_and_counts(run_tersor: Run, packed: Path) -> None:

@@ -197,5 +197,5 @@ def test_unknown_codec_fails_by_name_and_only_for_its_tensors(parts: Parts) -> N
     index[2] = [f"{name}-2" for name in index[2]]
     with open_bytes(Parts(parts.header, index, parts.streams).join()) as archive:
         assert archive["embed"].shape == (12, 8)
-        with pytest.raises(NewerFormatError, match="'norm'.*unknown codec 'raw-2'"):
+        with pytest.raises(NewerFormatError, match=r"'norm'.*unknown codec 'raw-2'"):
             archive["norm"]

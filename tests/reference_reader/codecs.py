@@ -1,4 +1,4 @@
-"""Byte codecs (docs/format.md section 6 and docs/format-codecs.md): payload -> exactly n bytes."""
+"""Byte codecs (docs/format-codecs.md): payload -> exactly n bytes."""
 
 from collections.abc import Callable
 
@@ -182,7 +182,7 @@ class _LzwCodes:
 
 
 def decode_rans(payload: bytes, n_bytes: int) -> bytes:
-    """Section 6.1: one A12 stream with a table of its own."""
+    """One A12 stream with a table of its own."""
     cursor = Cursor(payload, "codec rans")
     log2_symbols, n_named = cursor.u8(), cursor.u8()
     require(4 <= log2_symbols <= 7, f"codec rans: 2**{log2_symbols} symbols, 16 to 128 allowed")

@@ -1,4 +1,4 @@
-// The `rans` byte codec: order-0 entropy coding of bytes with a table of its own, docs/format.md 6.1.
+// The `rans` byte codec: order-0 entropy coding of bytes with a table of its own, docs/format-codecs.md.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,4 +1,4 @@
-"""Codec `rans`: order-0 entropy coding of bytes by interleaved alias rANS (docs/format.md 6.1).
+"""Codec `rans`: order-0 entropy coding of bytes by interleaved alias rANS (docs/format-codecs.md).
 
 The float and code streams of the layouts use the same coder with tables that the whole file shares; this
 codec carries its table in each payload and knows nothing of dtypes.

@@ -101,6 +101,10 @@ class GridDecoder:
         self, spec: TensorSpec, meta: GridMeta, columns: int, head: memoryview, head_crc: int, context: Context
     ) -> None:
         self._spec, self._meta = spec, meta
+        if spec.n_elements == 0:
+            if len(head):
+                raise CorruptError(f"tensor {spec.name!r}: has no elements but a head of {len(head)} bytes")
+            return  # no block will be asked for
         side = find_tables(context.table_sets, "side")
         if side is None or meta.table_set >= len(context.table_sets):
             raise CorruptError(f"tensor {spec.name!r}: the index lacks the entropy tables of its grid")
@@ -110,8 +114,6 @@ class GridDecoder:
         if side.n_tables <= (ZERO_POINTS if meta.group_size else COLUMN_CLASSES):
             raise CorruptError(f"tensor {spec.name!r}: the side tables end before those of grids")
         self._tables, self._side = compile_tables(tables), compile_tables(side)
-        if spec.n_elements == 0 and len(head) == 0:
-            return  # no blocks will be asked for
         reader = _IntegerReader(head, self._side, f"tensor {spec.name!r}, head")
         self._column_exponents = reader.integers(columns, COLUMN_EXPONENTS, _INT16)
         self._column_classes = reader.integers(columns, COLUMN_CLASSES, _INT16)

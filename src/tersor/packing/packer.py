@@ -81,8 +81,7 @@ def pack(
     checkpoint = scan(source)
     target.needed_bytes = checkpoint.n_bytes
     plan = _plan(checkpoint)
-    total = sum(entry.n_bytes for entry, kind in plan.items() if kind == "archive")
-    job = _Packing(checkpoint, level, codec, threads, progress, total)
+    job = _Packing(checkpoint, level, codec, threads, progress)
     with target as folder:
         job.write(folder, plan)
         described = inspect(folder)
@@ -164,7 +163,6 @@ class _Packing:
         codec: str,
         threads: int,
         progress: Progress | None,
-        n_total_bytes: int,
     ) -> None:
         self.log: list[str] = []
         self._checkpoint = checkpoint
@@ -172,7 +170,7 @@ class _Packing:
         self._codec = codec
         self._threads = threads
         self._progress = progress
-        self._n_total_bytes = n_total_bytes
+        self._n_total_bytes = 0
         self._n_done_bytes = 0
 
     def write(self, folder: Path, plan: dict[FileEntry, Kind]) -> None:
@@ -188,6 +186,7 @@ class _Packing:
                 packed.append(entry)
             else:
                 side_files.append(record)
+        self._n_total_bytes = sum(entry.n_bytes for entry in packed)
         names = _archive_names(packed)
         primary = min(packed, key=_primary_rank, default=None)
         archives = [
@@ -229,6 +228,7 @@ class _Packing:
                     self._advance(part.spec.n_bytes)
                 segments = _segments(source, writer)
                 digest = _source_digest(source)
+                self._advance(source.n_bytes - sum(part.spec.n_bytes for part in parts))
                 record = FileRecord(entry.relative, source.n_bytes, digest, segments)
                 return writer.finish([record], self._provenance(), folder)
 
