@@ -50,6 +50,9 @@ const AliasTable& table_at(const TableSet& set, std::size_t number) {
     return set.tables[number];
 }
 
+// An encoder divides by the frequency of every symbol it meets, and may meet the escape anywhere.
+void require_side_tables(const TableSet& side) { require(side.precision == 12 && side.has_escapes(), "side tables for encoding"); }
+
 void bind_tables(nb::module_& module) {
     nb::class_<TableSet>(module, "TableSet", "Entropy tables of one file, docs/format.md 5.3.")
         .def(
@@ -101,6 +104,8 @@ void bind_float_rows(nb::module_& module) {
             const bool balanced = coder == 0;
             require(coder == 0 || coder == 1, "float coder must be 0 (balanced) or 1 (fast)");
             require(tables.tables.size() == kFloatTables && tables.symbols == (balanced ? 64 : 16) && tables.precision == (balanced ? 12 : 8), "float tables");
+            require(tables.has_escapes(), "float tables for encoding");
+            require_side_tables(side);
             const AliasTable& classes = table_at(side, class_table);
             Bytes payload;
             {
@@ -130,6 +135,7 @@ void bind_integers(nb::module_& module) {
     module.def(
         "encode_integers",
         [](const Array<const std::int32_t, 1>& values, const TableSet& side, std::size_t table) {
+            require_side_tables(side);
             Bytes payload;
             encode_integers(span_of(values), table_at(side, table), payload);
             return to_bytes(payload);
@@ -178,7 +184,7 @@ void bind_codes(nb::module_& module) {
            const TableSet& tables) {
             const CodeShape shape = shape_of(codes.shape(0), codes.shape(1), row_class, column_class, trellis_rows);
             require(n_streams >= 1 && n_streams <= 8 && lanes <= 32 && std::has_single_bit(lanes), "streams and lanes");
-            require(tables.precision == 12 && !tables.class_map.empty() && tables.class_map.size() % (trellis_rows ? 2 : 1) == 0, "grid tables");
+            require(tables.precision == 12 && !tables.class_map.empty() && tables.class_map.size() % (trellis_rows ? 2 : 1) == 0 && tables.has_escapes(), "grid tables");
             Bytes payload;
             {
                 nb::gil_scoped_release release;
@@ -203,12 +209,12 @@ void bind_codes(nb::module_& module) {
         "payload"_a, "row_class"_a, "column_class"_a, "trellis_rows"_a, "tables"_a, "out"_a, "Fill out (rows, columns) from a code payload. Raises CorruptError.");
     module.def(
         "trellis_levels",
-        [](const Codes& codes, std::size_t trellis_rows, const Array<std::int32_t, 2>& levels) {
+        [](const Codes& codes, std::size_t trellis_rows, const Array<float, 2>& levels) {
             require(trellis_rows > 0 && levels.shape(0) == codes.shape(0) && levels.shape(1) == codes.shape(1), "trellis_levels");
             nb::gil_scoped_release release;
             trellis_levels(span_of(codes), codes.shape(0), codes.shape(1), trellis_rows, span_of(levels));
         },
-        "codes"_a, "trellis_rows"_a, "levels"_a, "Fill levels with those of trellis codes.");
+        "codes"_a, "trellis_rows"_a, "levels"_a, "Fill levels, float32, with those of trellis codes.");
 }
 
 }  // namespace

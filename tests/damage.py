@@ -85,5 +85,5 @@ class Parts:
         text += b" " * (-len(text) % 8)
         front = len(text).to_bytes(8, "little") + text
         length = len(packed) if self.index_length is None else self.index_length
-        prefix = PREFIX.pack(b"tersor", self.version, self.reserved, length, crc32c(packed), crc32c(front))
+        prefix = PREFIX.pack(b"tersor", self.version, self.reserved, length, crc32c(frame), crc32c(front))
         return front + prefix + frame + self.streams

@@ -288,7 +288,7 @@ def archive_bytes(
     text += b" " * (-len(text) % 8)
     front = struct.pack("<Q", len(text)) + text
     head = struct.pack(
-        "<6sBBIII", b"tersor", changes.get("version", 1), 0, len(packed), crc32c(packed), crc32c(front)
+        "<6sBBIII", b"tersor", changes.get("version", 1), 0, len(packed), crc32c(frame), crc32c(front)
     )
     return front + head + frame + b"".join(stream for _, stream in tensors.values())
 

@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -350,3 +353,48 @@ def test_changed_side_file_raises_corrupt(zoo: Path, tmp_path: Path) -> None:
     with pytest.raises(CorruptError, match=r"README\.md"):
         unpack(tmp_path / "packed", tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture
+def noise(tmp_path: Path) -> Path:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "noise.dat").write_bytes(np.random.default_rng(0).bytes(8 << 20))
+    return tmp_path / "source"
+
+
+def test_full_disk_raises_output_error_and_leaves_nothing(noise: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys, tersor;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20));"
+        "tersor.pack(sys.argv[1], sys.argv[2])"
+    )
+    done = run_python(code, noise, tmp_path / "packed")
+    assert "tersor.errors.OutputError" in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_killed_pack_leaves_no_output_and_the_next_run_no_trace(noise: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, tersor;"
+        "tersor.pack(sys.argv[1], sys.argv[2], progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    assert run_python(code, noise, tmp_path / "packed").returncode == -signal.SIGKILL
+    assert not (tmp_path / "packed").exists()
+    pack(noise, tmp_path / "packed")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "source"]
+
+
+def test_interrupted_unpack_leaves_nothing(noise: Path, tmp_path: Path) -> None:
+    pack(noise, tmp_path / "packed")
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unpack(tmp_path / "packed", tmp_path / "back", progress=interrupt)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["packed", "source"]

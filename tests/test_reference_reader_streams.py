@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,12 @@ from handmade_archives import (
     RECORDS,
     SETS,
     archive_bytes,
+    dense_record,
     encode,
     expected_grid,
     file_record,
     flat_frequencies,
+    grid_record,
     sample_tensors,
     small_archive,
     write_codes,
@@ -197,18 +200,91 @@ def test_every_truncation_is_rejected(tmp_path: Path) -> None:
             read_bytes(tmp_path, data[:length])
 
 
-def test_flipped_bits_are_rejected_but_the_one_that_rfc_8878_calls_unused(tmp_path: Path) -> None:
+def test_flipped_bits_are_rejected_or_make_the_form_of_a_block_unknown(tmp_path: Path) -> None:
     data = small_archive()
-    read_bytes(tmp_path, data)
-    n_front = 8 + struct.unpack_from("<Q", data)[0]
-    frame_header_descriptor = n_front + 20 + 4
-    unnoticed = []
-    for bit in [*range(0, 8 * len(data), 5), 8 * frame_header_descriptor + 4]:  # one or two in each byte
+    assert not read_bytes(tmp_path, data).unreadable
+    for bit in range(0, 8 * len(data), 5):  # one or two in each byte
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         try:
-            read_bytes(tmp_path, bytes(flipped))
-            unnoticed.append((bit // 8, bit % 8))
+            assert "form" in read_bytes(tmp_path, bytes(flipped)).unreadable["d"], bit
         except FormatError:
             continue
-    assert set(unnoticed) == {(frame_header_descriptor, 4)}
+
+
+def test_index_is_checked_before_it_is_decompressed(tmp_path: Path) -> None:
+    data = bytearray(small_archive())
+    n_front = 8 + struct.unpack_from("<Q", data)[0]
+    data[n_front + 20 + 4] ^= 1 << 4  # the one bit of a zstd frame header that RFC 8878 calls unused
+    with pytest.raises(FormatError, match="checksum of the index"):
+        read_bytes(tmp_path, bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"), [(b"\3", "form 3 of a dense block"), (b"\2\3", "float unit 3")]
+)
+def test_unknown_form_or_unit_makes_only_its_tensor_unreadable(
+    tmp_path: Path, stored: bytes, message: str
+) -> None:
+    record = ["U8", [1], 0, None, None, 0, 1, 1, bytes([len(stored)]), bytes(4)]
+    tensors = {"later": (record, stored), "dense": dense_record(DENSE, "F32", 4, 32)}
+    archive = read_bytes(tmp_path, archive_bytes(tensors, [], None))
+    assert list(archive.tensors) == ["dense"]
+    assert message in archive.unreadable["later"]
+
+
+def test_unknown_dtype_makes_only_its_tensor_unreadable(tmp_path: Path) -> None:
+    record = ["F3", [2], 0, None, None, 0, 1, 2, b"\4", bytes(4)]
+    tensors = {"later": (record, bytes(4)), "dense": dense_record(DENSE, "F32", 4, 32)}
+    archive = read_bytes(tmp_path, archive_bytes(tensors, [], None))
+    assert list(archive.tensors) == ["dense"]
+    assert "dtype 'F3'" in archive.unreadable["later"]
+
+
+def changed(name: str, number: int, value: Any) -> bytes:
+    """The sample archive with one element of one tensor record changed."""
+    tensors = sample_tensors()
+    record, stream = tensors[name]
+    tensors[name] = ([*record[:number], value, *record[number + 1 :]], stream)
+    return archive_bytes(tensors, [], None)
+
+
+BROKEN_RECORDS = {
+    "blocks higher than the matrix": ("plain", 6, 8, "blocks of 8 x 65"),
+    "blocks wider than the matrix": ("plain", 7, 96, "blocks of 7 x 96"),
+    "blocks of an empty tensor": ("empty ∅", 7, 5, "no elements, but a head or blocks"),
+    "head of an empty tensor": ("empty ∅", 5, 4, "dense with meta or head"),
+    "a codebook for trellis codes": ("trellis", 3, [0, 1, 0, "", 4, 3], "a codebook for trellis codes"),
+    "too long a codebook": ("codebook", 3, [0, 1, 0, "", 65537, 0], "a codebook of 65537"),
+    "grid flags": ("plain", 3, [2, 1, 0, "", 0, 0], "grid flags 2"),
+    "groups that do not divide": ("grouped", 3, [1, 1, 14, "F16", 0, 0], "groups of 14"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_RECORDS)
+def test_broken_records_are_rejected(tmp_path: Path, what: str) -> None:
+    name, number, value, message = BROKEN_RECORDS[what]
+    with pytest.raises(FormatError, match=message):
+        read_bytes(tmp_path, changed(name, number, value))
+
+
+def test_codebook_that_is_not_finite_is_rejected(tmp_path: Path) -> None:
+    tensors = {"codebook": grid_record(np.abs(CODES) % 4, "F32", codebook=(0.0, 1.0, float("nan"), 2.0))}
+    with pytest.raises(FormatError, match="codebook is not finite"):
+        read_bytes(tmp_path, archive_bytes(tensors, [], None))
+
+
+def test_white_space_in_the_header_is_rejected(tmp_path: Path) -> None:
+    data = small_archive()
+    n_header = struct.unpack_from("<Q", data)[0]
+    spaced = data[8 : 8 + n_header].rstrip(b" ").replace(b'"shape":', b'"shape": ', 1)
+    spaced += b" " * (-len(spaced) % 8)
+    with pytest.raises(FormatError, match="white space"):
+        read_bytes(tmp_path, struct.pack("<Q", len(spaced)) + spaced + data[8 + n_header :])
+
+
+def test_sub_byte_tensor_takes_whole_bytes(tmp_path: Path) -> None:
+    record = ["F6_E2M3", [3], *dense_record(np.arange(3, dtype=np.uint8), "U8", 1, 3)[0][2:]]
+    stream = dense_record(np.arange(3, dtype=np.uint8), "U8", 1, 3)[1]
+    archive = read_bytes(tmp_path, archive_bytes({"t": (record, stream)}, [], None))
+    assert archive.tensors["t"].tolist() == [0, 1, 2]  # 18 bits

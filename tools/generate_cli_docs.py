@@ -41,10 +41,12 @@ JSON object, also when the command fails: `{"error": {"kind", "message"}}`.
 JSON = {
     "compress": '`{"input": {"path", "n_bytes", "n_params"}, "output": {"path", "n_bytes", "ratio", '
     '"bits_per_weight"}, "tensors": [{"name", "shape", "dtype", "layout", "codec", "n_bytes", '
-    '"bits_per_weight", "error"}], "seconds", "peak_rss_bytes", "recipe", "version"}`',
-    "pack": "as `compress`",
-    "unpack": "`input`, `output` and `seconds` as `compress`",
-    "inspect": "as `compress`",
+    '"bits_per_weight", "error"}], "seconds", "peak_rss_bytes", "recipe", "version"}`. '
+    'With `--dry-run` the output is the target, and each tensor has `"method"` and `"reason"` too',
+    "pack": 'as `compress`, and `"log": []`: what was packed otherwise than its name says. With `--dry-run` '
+    '`{"dry_run", "input", "output", "files": [{"path", "n_bytes", "role"}]}`',
+    "unpack": '`{"input": {"path", "n_bytes"}, "output": {"path", "n_bytes", "n_files"}, "seconds", "version"}`',
+    "inspect": 'as `compress`, and `"lossless"`, `"provenance"`',
     "verify": '`{"ok", "n_files", "n_tensors", "n_blocks", "problems": []}`',
     "evaluate": '`{"models": [{"path", "n_bytes", "metrics": [{"name", "value", "unit", "n", "stderr", '
     '"higher_is_better"}], "report"}]}`',

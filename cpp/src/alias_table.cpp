@@ -67,6 +67,9 @@ Status TableSet::build(int symbols, int precision, ByteSpan raw_bits, ByteSpan f
     const bool a8 = precision == 8 && symbols == 16;
     if (!a12 && !a8) return Status::corrupt;
     if (first_class < -(1 << 17) || first_class > (1 << 17)) return Status::corrupt;
+    if (raw_bits.size() > kMaxTables) return Status::limit;
+    const std::size_t least_bits = 4 * raw_bits.size() * static_cast<std::size_t>(symbols);
+    if (frequencies.size() < (least_bits + 7) / 8) return Status::truncated;  // before the tables are allocated: each takes 8 KiB
     set.symbols = symbols;
     set.precision = precision;
     set.first_class = first_class;
@@ -86,6 +89,10 @@ Status TableSet::build(int symbols, int precision, ByteSpan raw_bits, ByteSpan f
         set.tables[t].raw_bits = raw_bits[t];
     }
     return bits.finished() ? Status::ok : Status::corrupt;
+}
+
+bool TableSet::has_escapes() const {
+    return std::all_of(tables.begin(), tables.end(), [](const AliasTable& table) { return table.frequency[0] > 0; });
 }
 
 Bytes pack_frequencies(std::span<const std::uint16_t> frequencies) {

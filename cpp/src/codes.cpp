@@ -29,8 +29,9 @@ private:
 
 std::size_t first_row(const CodeShape& shape, std::size_t stream, std::size_t n_streams) {
     const std::size_t unit = std::max<std::size_t>(shape.trellis_rows, 1);
-    const std::size_t n_units = (shape.rows + unit - 1) / unit;
-    return std::min(cut(n_units, stream, n_streams) * unit, shape.rows);
+    const std::size_t n_units = shape.rows / unit + (shape.rows % unit != 0);
+    const std::size_t first_unit = cut(n_units, stream, n_streams);
+    return first_unit < n_units ? first_unit * unit : shape.rows;
 }
 
 struct StreamParts {
@@ -154,14 +155,14 @@ Status decode_codes(ByteReader& in, const CodeShape& shape, const TableSet& tabl
     return Status::ok;
 }
 
-void trellis_levels(std::span<const std::int32_t> codes, std::size_t rows, std::size_t columns, std::size_t trellis_rows, std::span<std::int32_t> levels) {
+void trellis_levels(std::span<const std::int32_t> codes, std::size_t rows, std::size_t columns, std::size_t trellis_rows, std::span<float> levels) {
     Trellis trellis(columns, trellis_rows);
     for (std::size_t row = 0; row < rows; ++row) {
         trellis.begin_row(row);
         for (std::size_t column = 0; column < columns; ++column) {
             const std::int32_t code = codes[row * columns + column];
-            const std::int32_t sign = (code > 0) - (code < 0);
-            levels[row * columns + column] = 2 * code - (trellis.half(column) ? sign : 0);
+            const std::int64_t sign = (code > 0) - (code < 0);
+            levels[row * columns + column] = static_cast<float>(2 * std::int64_t{code} - trellis.half(column) * sign);
             trellis.step(column, code);
         }
     }

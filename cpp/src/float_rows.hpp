@@ -36,12 +36,20 @@ struct FloatSplit {
         out.push_back(static_cast<std::uint8_t>((d < 63 ? d : 63) << 2 | (field & 3)));
         if (d >= 63) out.push_back(static_cast<std::uint8_t>(d));
     }
-    std::uint32_t get_escape(ByteReader& in) const {
+    // False if `in` ends or holds what no encoder writes.
+    bool get_escape(ByteReader& in, std::uint32_t& field) const {
         const std::uint32_t first = in.u8();
-        if (top_bits == 0) return first & field_mask();
+        if (top_bits == 0) {
+            field = first;
+            return !in.failed() && field <= field_mask();
+        }
         std::uint32_t d = first >> 2;
-        if (d == 63) d = in.u8();
-        return ((0u - d) << 2 | (first & 3)) & field_mask();
+        if (d == 63) {
+            d = in.u8();
+            if (d < 63) return false;
+        }
+        field = ((0u - d) << 2 | (first & 3)) & field_mask();
+        return !in.failed() && d >> format.exponent_bits == 0;
     }
 };
 

@@ -39,12 +39,12 @@ Status decode(ByteReader& in, FloatSplit split, int shape, std::int64_t base, st
             const std::uint16_t addend = split.addend(base, classes[row]);
             const std::size_t end = std::min((row + 1) * row_length, words.size());
             for (std::size_t i = row * row_length; i < end; ++i) {
-                const std::uint32_t symbol = stream.next(i - begin, table);
-                const std::uint32_t field = symbol ? symbol : split.get_escape(escapes);
+                std::uint32_t field = stream.next(i - begin, table);
+                if (field == 0 && !split.get_escape(escapes, field)) return Status::corrupt;
                 words[i] = static_cast<std::uint16_t>(split.join(field, bits.get(split.raw_bits())) + addend);
             }
         }
-        if (!stream.finished() || escapes.failed() || !escapes.at_end()) return Status::corrupt;
+        if (!stream.finished() || !escapes.at_end()) return Status::corrupt;
     }
     return bits.finished() ? Status::ok : Status::corrupt;
 }

@@ -12,6 +12,9 @@ namespace {
 // One lane costs four bytes and decodes slowly; more lanes pay only for long vectors.
 std::size_t lanes_for(std::size_t n) { return n < 1024 ? 1 : 4; }
 
+// Reach of an escape: the difference of two int32 takes 33 bits. With 16 raw bits the value stays far inside int64.
+constexpr std::int64_t kMaxHigh = std::int64_t{1} << 33;
+
 }  // namespace
 
 std::int32_t integers_offset(std::span<const std::int32_t> values) {
@@ -52,13 +55,14 @@ void encode_integers(std::span<const std::int32_t> values, const AliasTable& tab
 }
 
 Status decode_integers(ByteReader& in, const AliasTable& table, std::int32_t low, std::int32_t high, std::span<std::int32_t> values) {
+    if (table.precision != A12::precision) return Status::corrupt;  // a smaller table ends before the slots of an A12 state
     const unsigned mode = in.u8();
     const std::int64_t offset = unzigzag(in.varint());
     if (in.failed()) return Status::truncated;
     if (mode > 6) return Status::corrupt;
+    if (values.empty()) return mode == 0 && offset == 0 ? Status::ok : Status::corrupt;
+    if (offset < low || offset > high) return Status::corrupt;  // the sum below relies on it
     if (mode == 0) {
-        if (!values.empty() && (offset < low || offset > high)) return Status::corrupt;
-        if (values.empty() && offset != 0) return Status::corrupt;
         std::fill(values.begin(), values.end(), static_cast<std::int32_t>(offset));
         return Status::ok;
     }
@@ -76,7 +80,7 @@ Status decode_integers(ByteReader& in, const AliasTable& table, std::int32_t low
     for (std::size_t i = 0; i < values.size(); ++i) {
         const std::uint32_t symbol = stream.next(i, table);
         const std::int64_t h = symbol ? std::int64_t{symbol} - table.symbols / 2 : unzigzag(escapes.varint());
-        if (h < -(std::int64_t{1} << 40) || h > (std::int64_t{1} << 40)) return Status::corrupt;
+        if (h < -kMaxHigh || h > kMaxHigh) return Status::corrupt;
         const std::int64_t value = (h * (std::int64_t{1} << r) | bits.get(r)) + offset;
         if (value < low || value > high) return Status::corrupt;
         values[i] = static_cast<std::int32_t>(value);

@@ -53,8 +53,8 @@ def encode_codes(codes: Annotated[NDArray[numpy.int32], dict(shape=(None, None),
 def decode_codes(payload: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], row_class: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], column_class: Annotated[NDArray[numpy.int32], dict(shape=(None,), order='C', device='cpu', writable=False)], trellis_rows: int, tables: TableSet, out: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
     """Fill out (rows, columns) from a code payload. Raises CorruptError."""
 
-def trellis_levels(codes: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], trellis_rows: int, levels: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
-    """Fill levels with those of trellis codes."""
+def trellis_levels(codes: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], trellis_rows: int, levels: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Fill levels, float32, with those of trellis codes."""
 
 def huffman_encode(data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> bytes:
     """Payload of the bytes `data` (uint8, one dimension, contiguous)."""

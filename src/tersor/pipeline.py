@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import shutil
@@ -82,12 +83,12 @@ def compress(
             f"{source}: no config.json here; compress needs the folder of a Hugging Face model. "
             "Any other checkpoint can be stored without loss: tersor pack"
         )
-    target = None if dry_run else OutputFolder(output, force=force, inputs=[source])
+    target = OutputFolder(output, force=force, inputs=[source])  # refuses at once what could not be written later
     with checkpoint.open_weights() as weights:
         report = progress or (lambda done, total, what: None)
         job = _Compression(checkpoint, weights, chosen, threads, report)
         job.make_plan()
-        if target is None:
+        if dry_run:
             return job.plan_json(str(source), str(output), time.monotonic() - started)
         with target as folder:
             job.run(folder)
@@ -198,6 +199,7 @@ class _Compression:
             progress=lambda stage, done, total: self._progress(done, total, f"calibrating: {stage}"),
         )
         del self._model  # from here on the checkpoint's own bytes are read, tensor by tensor
+        gc.collect()  # a model is full of cycles: without this its weights stay in memory to the end
 
     def _measure(self, work: Path, delta: float) -> int:
         """Quantize and write everything at a global step; return the bytes of the archive files."""

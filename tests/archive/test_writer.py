@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archives import every_dtype, random_array, random_grid, small_lossy, write_archive
+from archives import context_for, every_dtype, random_array, random_grid, small_lossy, write_archive
 from tersor.archive import open_archive
 from tersor.archive.writer import ArchiveWriter
 from tersor.errors import UnknownNameError, UsageError
@@ -128,3 +128,12 @@ def test_order_of_provenance_does_not_matter(tmp_path: Path) -> None:
             writer.finish(provenance=provenance)
         files.append(path.read_bytes())
     assert files[0] == files[1]
+
+
+def test_progress_of_a_tensor_adds_up_to_its_bytes(tmp_path: Path) -> None:
+    with ArchiveWriter(tmp_path / NAME, context_for(several_blocks())) as writer:
+        for spec, value in several_blocks().items():
+            done: list[int] = []
+            writer.add(spec, value, done.append)
+            assert sum(done) == spec.n_bytes
+            assert len(done) > 2

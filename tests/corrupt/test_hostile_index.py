@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from archives import every_dtype, small_lossy, write_archive
 from damage import Parts, contents, open_bytes
+from tersor.archive.restore import tensor_bytes
 from tersor.errors import CorruptError, NewerFormatError, TersorError
 
 WRONG_VALUES = [
@@ -85,7 +86,7 @@ def test_any_wrong_value_raises_a_tersor_error_or_reads(original: bytes, data: s
         path = data.draw(st.sampled_from(list(places(parts.index))))
         try:
             parts.index = replaced(parts.index, path, data.draw(st.sampled_from(WRONG_VALUES)))
-        except (TypeError, IndexError):  # the first change has removed the place of the second
+        except (TypeError, LookupError):  # the first change has removed the place of the second
             continue
     try:
         contents(parts.join())
@@ -199,3 +200,19 @@ def test_unknown_codec_fails_by_name_and_only_for_its_tensors(parts: Parts) -> N
         assert archive["embed"].shape == (12, 8)
         with pytest.raises(NewerFormatError, match=r"'norm'.*unknown codec 'raw-2'"):
             archive["norm"]
+
+
+def test_unknown_dtype_fails_by_name_and_only_for_its_tensors(parts: Parts) -> None:
+    index = replaced(parts.index, (4, 3, 0), "F8_NEW")
+    with open_bytes(Parts(parts.header, index, parts.streams).join()) as archive:
+        assert archive["embed"].shape == (12, 8)
+        assert "norm" not in archive.specs
+        with pytest.raises(NewerFormatError, match="'norm' has dtype 'F8_NEW'"):
+            archive["norm"]
+
+
+def test_tensor_without_a_recorded_hash_reads_and_restores(parts: Parts) -> None:
+    joined = with_tensor(parts, 0, 4, None)
+    assert contents(joined) == contents(parts.join())
+    with open_bytes(joined) as archive:
+        assert b"".join(tensor_bytes(archive.files[0], 0)) == archive["embed"].tobytes()

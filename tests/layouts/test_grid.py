@@ -72,7 +72,9 @@ def assert_round_trip(grid: Grid, dtype: str = "F32") -> None:
 def test_value_is_level_times_step_in_float32() -> None:
     grid = random_grid(0, 9, 7)
     exponents = np.add.outer(grid.row_exponents.astype(int), grid.column_exponents.astype(int))
-    expected = grid.codes.astype(np.float32) * np.ldexp(ROOTS[exponents & 3], exponents >> 2).astype(np.float32)
+    expected = grid.codes.astype(np.float32) * np.ldexp(ROOTS[exponents & 3], exponents >> 2).astype(
+        np.float32
+    )
     assert np.array_equal(grid.to_dense(), expected)
 
 
@@ -88,7 +90,12 @@ def test_group_value_subtracts_zero_point_then_scales() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 70), st.integers(1, 70), st.sampled_from(["F32", "BF16", "F16", "F64"]))
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from(["F32", "BF16", "F16", "F64"]),
+)
 def test_any_plain_grid_survives(seed: int, rows: int, columns: int, dtype: str) -> None:
     assert_round_trip(random_grid(seed, rows, columns), dtype)
 
@@ -181,9 +188,13 @@ def test_damaged_head_is_corrupt() -> None:
     spec = TensorSpec("w", "F32", (12, 16))
     encoded, _, context = encode(random_grid(17, 12, 16), spec)
     with pytest.raises(CorruptError, match="head"):
-        make_layout("grid/1").decoder(spec, encoded.meta, memoryview(encoded.head[:-1]), encoded.head_crc, context)
+        make_layout("grid/1").decoder(
+            spec, encoded.meta, memoryview(encoded.head[:-1]), encoded.head_crc, context
+        )
     with pytest.raises(CorruptError, match="CRC-32C"):
-        make_layout("grid/1").decoder(spec, encoded.meta, memoryview(encoded.head), encoded.head_crc ^ 1, context)
+        make_layout("grid/1").decoder(
+            spec, encoded.meta, memoryview(encoded.head), encoded.head_crc ^ 1, context
+        )
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,9 @@ def test_impossible_parameters_are_refused(meta: list[Any], error: type[Exceptio
 
 
 def test_exponents_beyond_the_format_are_refused() -> None:
-    grid = random_grid(19, 4, 4, row_exponents=np.full(4, MAX_EXPONENT, np.int16), column_exponents=np.ones(4, np.int16))
+    grid = random_grid(
+        19, 4, 4, row_exponents=np.full(4, MAX_EXPONENT, np.int16), column_exponents=np.ones(4, np.int16)
+    )
     spec = TensorSpec("w", "F32", (4, 4))
     with pytest.raises(UsageError, match="step exponents"):
         make_layout("grid/1").encode(spec, grid, Context(table_sets=tables_for(spec, grid)))

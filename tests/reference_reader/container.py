@@ -1,6 +1,7 @@
 """The archive file around its streams: sections 2 and 3 of docs/format.md."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ VERSION = 1
 MAX_INDEX_BYTES = 1 << 28
 INDEX_BYTES_FREE, INDEX_BYTES_PER_STORED_BYTE = 1 << 24, 64
 N_INDEX_ELEMENTS = 8
+MAX_NAMES, MAX_TENSORS, MAX_PATHS = 1 << 8, 1 << 22, 1 << 20
+JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def _parse_header(text: bytes, what: str) -> list[tuple[str, Any]]:
     except (ValueError, RecursionError, TypeError) as exc:
         raise FormatError(f"{what}: the header is not UTF-8 JSON: {exc}") from exc
     require(isinstance(members, _Members), f"{what}: the header is not an object")
-    require(text.startswith(b"{") and text.rstrip(b" ").endswith(b"}"), f"{what}: header padding")
+    between_strings = JSON_STRING.sub(b"", text.rstrip(b" "))
+    require(len(between_strings.split()) == 1 and text.startswith(b"{"), f"{what}: white space in the header")
     names = [name for name, _ in members]
     require(len(set(names)) == len(names), f"{what}: a name appears twice in the header")
     require(names[:2] == ["__metadata__", INDEX_NAME], f"{what}: the header starts with {names[:2]}")
@@ -106,7 +110,7 @@ def _are_sizes(values: Any) -> bool:
 
 
 def _read_index(stream: bytes, front: bytes, what: str) -> tuple[Any, int]:
-    """The decoded index and its CRC."""
+    """The decoded index, and the CRC of its zstd frame."""
     cursor = Cursor(stream, f"{what}: {INDEX_NAME}")
     magic = cursor.take(6)
     require(magic == MAGIC, f"{cursor.what}: starts with {magic!r}, {MAGIC!r} needed")
@@ -121,9 +125,8 @@ def _read_index(stream: bytes, front: bytes, what: str) -> tuple[Any, int]:
     frame = cursor.rest()
     limit = INDEX_BYTES_FREE + INDEX_BYTES_PER_STORED_BYTE * len(frame)
     require(n_index <= limit, f"{cursor.what}: index of {n_index} bytes in a frame of {len(frame)}")
-    index = zstd.decompress(frame, n_index)
-    require(crc32c(index) == index_crc, f"{cursor.what}: the checksum of the index is wrong")
-    return msgpack.unpack(index), index_crc
+    require(crc32c(frame) == index_crc, f"{cursor.what}: the checksum of the index is wrong")
+    return msgpack.unpack(zstd.decompress(frame, n_index)), index_crc
 
 
 def _parse_index(index: Any, streams: list[Stream], index_crc: int, what: str) -> Container:
@@ -135,7 +138,25 @@ def _parse_index(index: Any, streams: list[Stream], index_crc: int, what: str) -
         is_named = isinstance(names, list) and all(isinstance(name, str) for name in names)
         require(is_named, f"{what}: names {names!r}")
     require(isinstance(tensors, list) and isinstance(files, list), f"{what}: tensors or files are no array")
-    require(isinstance(provenance, dict), f"{what}: provenance is no map")
+    require(isinstance(provenance, dict) and _is_plain(provenance), f"{what}: provenance {provenance!r}")
+    require(isinstance(table_sets, list), f"{what}: table_sets is no array")
+    for part, most in (
+        (layouts, MAX_NAMES),
+        (codecs, MAX_NAMES),
+        (table_sets, MAX_NAMES),
+        (tensors, MAX_TENSORS),
+        (files, MAX_PATHS),
+    ):
+        require(len(part) <= most, f"{what}: an array of {len(part)}, at most {most}")
     require(len(tensors) == len(streams), f"{what}: {len(tensors)} tensors for {len(streams)} streams")
     context = FileContext(codecs, TableSets(table_sets))
     return Container(streams, index_crc, producer, layouts, context, tensors, files, provenance, folder)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value consists of strings, numbers, booleans, nil, arrays and maps."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, str | int | float)

@@ -5,7 +5,7 @@ import numpy as np
 from . import codecs
 from .context import FileContext
 from .cursor import Cursor
-from .errors import FormatError, require
+from .errors import UnsupportedError, require
 from .float_rows import BF16, F16, read_float_rows
 
 BYTES, PLANES, FLOAT_ROWS = 0, 1, 2
@@ -26,7 +26,7 @@ def decode_dense_block(stored: bytes, n_bytes: int, context: FileContext, what: 
     elif form == FLOAT_ROWS:
         data = _float_rows(cursor, n_bytes, context)
     else:
-        raise FormatError(f"{what}: form {form} is not known")
+        raise UnsupportedError(f"{what}: form {form} of a dense block is not known")
     cursor.finish()
     return data
 
@@ -48,7 +48,8 @@ def _float_rows(cursor: Cursor, n_bytes: int, context: FileContext) -> bytes:
         float_format = BF16 if unit == UNIT_BF16 else F16
         words = read_float_rows(cursor, n_bytes // 2, float_format, context.sets)
         return words.astype("<u2").tobytes() + cursor.take(n_bytes % 2)
-    require(unit == UNIT_F32, f"{cursor.what}: float unit {unit} is not known")
+    if unit != UNIT_F32:
+        raise UnsupportedError(f"{cursor.what}: float unit {unit} is not known")
     return _split_float32(cursor, n_bytes, context)
 
 

@@ -1,4 +1,4 @@
-"""Element types (docs/format.md sections 3.1 and 4.2): their width, and how numpy holds them here."""
+"""Element types (docs/format.md sections 3.5 and 4.2): their width, and how numpy holds them here."""
 
 import math
 
@@ -29,9 +29,7 @@ def numpy_type(dtype: str) -> np.dtype:
 def matrix_shape(dtype: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """Rows and columns of the matrix that the tensor is seen as."""
     if is_packed(dtype):
-        n_bits = math.prod(shape) * PACKED_BITS[dtype]
-        require(n_bits % 8 == 0, f"{dtype} of shape {shape} does not fill whole bytes")
-        return 1, n_bits // 8
+        return 1, -(-math.prod(shape) * PACKED_BITS[dtype] // 8)
     if len(shape) < 2:
         return 1, math.prod(shape)
     return math.prod(shape[:-1]), shape[-1]

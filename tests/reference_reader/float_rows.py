@@ -6,7 +6,7 @@ import numpy as np
 
 from .cursor import Cursor, fixed_width
 from .errors import FormatError, UnsupportedError, require
-from .integers import FLOAT_ROW_CLASSES, I16, I32, lanes_of, read_integers
+from .integers import FLOAT_ROW_CLASSES, I16, lanes_of, read_integers
 from .rans import A8, A12, LaneDecoder, StreamFormat
 from .tables import TableSets
 
@@ -59,7 +59,7 @@ def read_float_rows(cursor: Cursor, count: int, float_format: FloatFormat, sets:
     shape_class = cursor.u8()
     require(shape_class < 4, f"{cursor.what}: shape class {shape_class}, at most 3")
     base = cursor.signed_varint()
-    require(I32[0] <= base <= I32[1], f"{cursor.what}: base {base}")
+    require(I16[0] <= base <= I16[1], f"{cursor.what}: base {base}")
     row_length = cursor.varint()
     require(row_length > 0, f"{cursor.what}: row length 0")
     n_rows = -(-count // row_length)

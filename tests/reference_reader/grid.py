@@ -28,6 +28,7 @@ TRANSPOSED = 1
 ROOTS = np.array([1.0, 1.18920707702636718750, 1.41421353816986083984, 1.68179285526275634766], np.float32)
 SCALE_TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 MAX_EXPONENT = 480
+MAX_CODEBOOK = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class GridMeta:
             require(scale_dtype in SCALE_TYPES, f"{what}: scales of type {scale_dtype!r}")
         else:
             require(scale_dtype == "", f"{what}: scales of type {scale_dtype!r} without groups")
+        require(codebook_length <= MAX_CODEBOOK, f"{what}: a codebook of {codebook_length}")
+        require(not (codebook_length and trellis_rows), f"{what}: a codebook for trellis codes")
         return cls(
             bool(flags & TRANSPOSED),
             context.sets.number(table_set, "grid"),
@@ -82,6 +85,7 @@ def read_head(stored: bytes, n_columns: int, meta: GridMeta, context: FileContex
     exponents = read_integers(cursor, n_columns, context.sets, COLUMN_EXPONENTS, I16)
     classes = read_integers(cursor, n_columns, context.sets, COLUMN_CLASSES, I16)
     codebook = cursor.array("<f4", meta.codebook_length) if meta.codebook_length else None
+    require(codebook is None or bool(np.isfinite(codebook).all()), f"{cursor.what}: codebook is not finite")
     cursor.finish()
     return GridHead(exponents, classes, codebook)
 
@@ -126,6 +130,8 @@ def read_block(
     zero_points = np.zeros(0, np.int64)
     if n_groups:
         scales = cursor.array(SCALE_TYPES[meta.scale_dtype], n_rows * n_groups)
+        is_finite = np.isfinite(_scales_as_float32(scales, meta.scale_dtype)).all()
+        require(bool(is_finite), f"{what}: a scale is not finite")
         zero_points = read_integers(cursor, n_rows * n_groups, context.sets, ZERO_POINTS, I32)
     codes, odd = read_codes(
         cursor, row_classes, head.column_classes[columns], meta.table_set, meta.trellis_rows

@@ -18,12 +18,16 @@ def lanes_of(log2_lanes: int, what: str) -> int:
     return LANE_COUNTS[log2_lanes]
 
 
+# The difference of two i32, which an integer and its offset may have, takes 33 bits.
+MAX_HIGH = 1 << 33
+
+
 def high_parts(symbols: np.ndarray, n_symbols: int, escapes: Cursor) -> np.ndarray:
     """h of each element: symbol - K/2, or the next zigzag varint of `escapes` for symbol 0."""
     values = symbols - n_symbols // 2
     for place in np.flatnonzero(symbols == 0):
         value = escapes.signed_varint()
-        require(I32[0] <= value <= I32[1], f"{escapes.what}: escape {value} does not fit 32 bits")
+        require(abs(value) <= MAX_HIGH, f"{escapes.what}: escape {value} reaches beyond any 32-bit integer")
         values[place] = value
     return values
 

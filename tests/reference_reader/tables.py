@@ -98,14 +98,13 @@ def _parse(record: list[Any], what: str) -> TableSet:
 
 def _parse_classes(kind: str, first: Any, class_map: Any, n_tables: int, what: str) -> tuple[int, np.ndarray]:
     require(isinstance(first, int), f"{what}: first_class is not an integer")
-    require(isinstance(class_map, bytes | list), f"{what}: class_map is neither bin nor array")
+    require(isinstance(class_map, bytes), f"{what}: class_map is no bin")
     numbers = list(class_map)
     if kind != "grid":
         require(first == 0 and not numbers, f"{what}: {kind} tables have no classes")
     else:
         require(bool(numbers), f"{what}: class map is empty")
-        is_valid = all(isinstance(number, int) and 0 <= number < n_tables for number in numbers)
-        require(is_valid, f"{what}: class map names a table outside 0..{n_tables - 1}")
+        require(max(numbers) < n_tables, f"{what}: class map names a table outside 0..{n_tables - 1}")
     return first, np.array(numbers, np.int64)
 
 

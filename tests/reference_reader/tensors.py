@@ -214,9 +214,11 @@ def _block_places(record: Record, n_rows: int, n_columns: int, what: str) -> lis
     height, width = record.block_rows, record.block_columns
     n_lengths = len(record.block_lengths)
     if n_rows * n_columns == 0:
-        require(n_lengths == 0, f"{what}: {n_lengths} blocks, but no elements")
+        is_empty = not (n_lengths or height or width or record.n_head)
+        require(is_empty, f"{what}: no elements, but a head or blocks")
         return []
-    require(height > 0 and width > 0, f"{what}: blocks of {height} x {width}")
+    is_within = 0 < height <= n_rows and 0 < width <= n_columns
+    require(is_within, f"{what}: blocks of {height} x {width} in {n_rows} x {n_columns}")
     require(height * width <= MAX_BLOCK_ELEMENTS, f"{what}: blocks of {height} x {width}")
     require(width % 32 == 0 or width == n_columns, f"{what}: blocks of {width} columns")
     n_blocks = -(-n_rows // height) * -(-n_columns // width)

@@ -30,6 +30,8 @@ struct AliasTable {
     static Status build(std::span<const std::uint16_t> frequency, int precision, AliasTable& table);
 };
 
+constexpr std::size_t kMaxTables = 256;  // the entries of a class map are bytes
+
 struct TableSet {
     int symbols = 0;
     int precision = 0;
@@ -39,6 +41,9 @@ struct TableSet {
 
     // The elements of a TableSet as docs/format.md 5.3 defines them; `frequencies` is the packed bit stream.
     static Status build(int symbols, int precision, ByteSpan raw_bits, ByteSpan frequencies, int first_class, ByteSpan class_map, TableSet& set);
+
+    // Whether symbol 0, the escape, has a frequency in every table. Encoders need it, decoders do not.
+    bool has_escapes() const;
 
     // Number of the table of an element of class `c`; `half` is 0, or 1 for odd trellis states. Needs a class map.
     std::uint8_t number_of_class(int c, int half, bool trellis) const {

@@ -24,13 +24,13 @@ struct CodeShape {
 void count_codes(std::span<const std::int32_t> codes, const CodeShape& shape, int first_class, int n_classes, int range,
                  std::span<std::uint64_t> counts, std::span<std::uint64_t> outside);
 
-// The code payload for codes[rows * columns].
+// The code payload for codes[rows * columns]. tables: of format A12, all with an escape, and a class map.
 Bytes encode_codes(std::span<const std::int32_t> codes, const CodeShape& shape, std::size_t n_streams, std::size_t lanes, const TableSet& tables);
 
 // Reads a code payload to the end of `in`.
 Status decode_codes(ByteReader& in, const CodeShape& shape, const TableSet& tables, std::span<std::int32_t> codes);
 
-// Level of each trellis code: 2k in even states, 2k - sign(k) in odd ones. codes and levels: [rows * columns]; they may be the same memory.
-void trellis_levels(std::span<const std::int32_t> codes, std::size_t rows, std::size_t columns, std::size_t trellis_rows, std::span<std::int32_t> levels);
+// Level of each trellis code: 2k in even states, 2k - sign(k) in odd ones, which may lie outside int32. codes and levels: [rows * columns].
+void trellis_levels(std::span<const std::int32_t> codes, std::size_t rows, std::size_t columns, std::size_t trellis_rows, std::span<float> levels);
 
 }  // namespace tersor

@@ -37,7 +37,7 @@ struct FloatRowsOptions {
 // Adds the words of every `stride`-th row, and all row classes, to `counts`.
 void count_float_rows(std::span<const std::uint16_t> words, const FloatRowsOptions& options, std::size_t stride, FloatCounts& counts);
 
-// The float-row payload for `words`. `tables` is the float12 or float8 set, of 16 tables.
+// The float-row payload for `words`. `tables` is the float12 or float8 set, of 16 tables; all tables must have an escape.
 Bytes encode_float_rows(std::span<const std::uint16_t> words, FloatCoder coder, const FloatRowsOptions& options, const TableSet& tables, const AliasTable& class_table);
 
 // Fills `words` from a payload; `balanced` and `fast` may be null when the file has no such set.

@@ -16,9 +16,10 @@ inline std::uint32_t symbol_of(std::int64_t h, const AliasTable& table) {
 }
 
 // Appends `integers(n)` to `out`. The offset is the median, so that one table serves vectors of any level.
+// table: of format A12, with a frequency for the escape.
 void encode_integers(std::span<const std::int32_t> values, const AliasTable& table, Bytes& out);
 
-// Reads `integers(values.size())` from `in`. Every value must lie in [low, high].
+// Reads `integers(values.size())` from `in`. Every value and the offset must lie in [low, high].
 Status decode_integers(ByteReader& in, const AliasTable& table, std::int32_t low, std::int32_t high, std::span<std::int32_t> values);
 
 // The offset that encode_integers takes out; counting symbols for a table needs the same.

@@ -62,8 +62,10 @@ template <class Format>
 class StreamDecoder {
 public:
     StreamDecoder(ByteSpan states, ByteSpan words, std::size_t lanes) : lanes_(lanes), words_(words) {
-        for (std::size_t lane = 0; lane < lanes; ++lane)
+        for (std::size_t lane = 0; lane < lanes; ++lane) {
             for (int b = 0; b < Format::state_bytes; ++b) states_[lane] |= std::uint32_t{states[lane * Format::state_bytes + b]} << (8 * b);
+            invalid_ = invalid_ || states_[lane] < Format::lower;
+        }
     }
     std::uint32_t next(std::size_t i, const AliasTable& table) {
         std::uint32_t& x = states_[i & (lanes_ - 1)];
@@ -79,9 +81,9 @@ public:
         if (x < Format::lower) x = x << Format::word_bits | word();
         return symbol;
     }
-    // Every word used, none missing, every lane back at its initial state.
+    // Stored states valid, every word used, none missing, every lane back at its initial state.
     bool finished() const {
-        bool ok = !missing_ && position_ == words_.size();
+        bool ok = !invalid_ && position_ == words_.size();
         for (std::size_t lane = 0; lane < lanes_; ++lane) ok = ok && states_[lane] == Format::lower;
         return ok;
     }
@@ -90,7 +92,7 @@ private:
     std::uint32_t word() {
         constexpr std::size_t size = sizeof(typename Format::Word);
         if (words_.size() - position_ < size) {
-            missing_ = true;
+            invalid_ = true;
             return 0;
         }
         std::uint32_t value = words_[position_];
@@ -103,7 +105,7 @@ private:
     std::size_t lanes_;
     ByteSpan words_;
     std::size_t position_ = 0;
-    bool missing_ = false;
+    bool invalid_ = false;
 };
 
 }  // namespace tersor

@@ -118,14 +118,21 @@ def block_table(record: TensorRecord, matrix: tuple[int, int], n_stream_bytes: i
 
 
 def _check_block_shape(record: TensorRecord, rows: int, columns: int) -> None:
-    if rows == 0 or columns == 0:
-        return
     block_rows, block_columns = record.block_rows, record.block_columns
-    fits = 0 < block_rows * block_columns <= MAX_BLOCK_ELEMENTS
-    if not fits or (block_columns % _COLUMN_MULTIPLE and block_columns != columns):
+    if rows == 0 or columns == 0:
+        if record.head or block_rows or block_columns:
+            raise CorruptError("a tensor without elements has a head or blocks; needs none")
+        return
+    is_inside = 0 < block_rows <= rows and 0 < block_columns <= columns
+    if (
+        not is_inside
+        or block_rows * block_columns > MAX_BLOCK_ELEMENTS
+        or (block_columns % _COLUMN_MULTIPLE and block_columns != columns)
+    ):
         raise CorruptError(
             f"blocks of {block_rows} x {block_columns} in a matrix of {rows} x {columns}; needs 1 to "
-            f"{MAX_BLOCK_ELEMENTS} elements, and columns a multiple of {_COLUMN_MULTIPLE} or all {columns}"
+            f"{MAX_BLOCK_ELEMENTS} elements inside the matrix, and columns a multiple of {_COLUMN_MULTIPLE} "
+            f"or all {columns}"
         )
 
 

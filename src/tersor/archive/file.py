@@ -16,7 +16,7 @@ from tersor.errors import CorruptError, NewerFormatError, UnknownNameError
 from tersor.layouts import make_layout
 from tersor.layouts.base import Context, Layout
 from tersor.sources.header import LENGTH_BYTES
-from tersor.types import TensorSpec
+from tersor.types import DTYPES, TensorSpec
 
 ALIAS_LAYOUT = "alias/1"
 GRID_LAYOUT = "grid/1"
@@ -25,6 +25,7 @@ GRID_LAYOUT = "grid/1"
 class ArchiveFile:
     """The tensors of one archive file by number. Opening asks for two byte ranges: header and index.
 
+    specs: by number; tensors of a dtype that only a newer tersor knows are missing. numbers: by name, all tensors.
     Guarantee: an opened file's header, index and references are consistent with each other and with its size.
     Raises: UsageError, CorruptError, NewerFormatError.
     """
@@ -35,7 +36,7 @@ class ArchiveFile:
         self.prefix: Prefix
         self.index: Index
         self._open()
-        self.specs = [self._spec(number) for number in range(len(self.streams))]
+        self.specs = self._read_specs()
         self.numbers = {stream.name: number for number, stream in enumerate(self.streams)}
         self._targets = {
             number: self._alias_target(number)
@@ -97,32 +98,42 @@ class ArchiveFile:
                 "the file is damaged, fetch it again"
             )
 
-    def _spec(self, number: int) -> TensorSpec:
-        stream = self.streams[number]
-        try:
-            return spec_of(stream.name, self.index.tensors[number])
-        except CorruptError as exc:
-            raise CorruptError(f"{self.name}: {exc}") from exc
+    def _read_specs(self) -> dict[int, TensorSpec]:
+        """Return the specs of all tensors but those whose dtype only a newer tersor knows."""
+        specs = {}
+        for number, (stream, record) in enumerate(zip(self.streams, self.index.tensors, strict=True)):
+            if record.dtype in DTYPES:
+                try:
+                    specs[number] = spec_of(stream.name, record)
+                except CorruptError as exc:
+                    raise CorruptError(f"{self.name}: {exc}") from exc
+        return specs
+
+    def spec(self, number: int) -> TensorSpec:
+        """Return what a tensor decodes to. Raises NewerFormatError if its dtype is not known."""
+        if number not in self.specs:
+            raise NewerFormatError(
+                f"{self.name}: tensor {self.streams[number].name!r} has dtype "
+                f"{self.index.tensors[number].dtype!r}, which this tersor does not know; run: pip install -U tersor"
+            )
+        return self.specs[number]
 
     def _alias_target(self, number: int) -> int:
-        record, spec, stream = self.index.tensors[number], self.specs[number], self.streams[number]
-        target = unpack_any(record.meta, f"{self.name}: tensor {spec.name!r}")
+        record, stream = self.index.tensors[number], self.streams[number]
+        where = f"{self.name}: alias {stream.name!r}"
+        target = unpack_any(record.meta, where)
         is_empty = stream.begin == stream.end and not (
             record.head or record.block_rows or record.block_columns
         )
         if not is_empty or record.blake3 is not None or record.block_lengths or record.checksums:
+            raise CorruptError(f"{where} has a stream, blocks or checksums; needs none")
+        if type(target) is not int or not 0 <= target < len(self.streams):
+            raise CorruptError(f"{where} of {target!r}; needs 0 to {len(self.streams) - 1}")
+        other = self.index.tensors[target]
+        same = (record.dtype, record.shape) == (other.dtype, other.shape)
+        if not same or self.layout_name(other) == ALIAS_LAYOUT:
             raise CorruptError(
-                f"{self.name}: alias {spec.name!r} has a stream, blocks or checksums; needs none"
-            )
-        if type(target) is not int or not 0 <= target < len(self.specs):
-            raise CorruptError(
-                f"{self.name}: alias {spec.name!r} of {target!r}; needs 0 to {len(self.specs) - 1}"
-            )
-        other, other_record = self.specs[target], self.index.tensors[target]
-        same = (spec.dtype, spec.shape) == (other.dtype, other.shape)
-        if not same or self.layout_name(other_record) == ALIAS_LAYOUT:
-            raise CorruptError(
-                f"{self.name}: alias {spec.name!r} of {other.name!r}, which differs in dtype or shape or is an alias"
+                f"{where} of {self.streams[target].name!r}, which differs in dtype or shape or is an alias"
             )
         return target
 
@@ -133,12 +144,12 @@ class ArchiveFile:
             return make_layout(name)
         except UnknownNameError as exc:
             raise NewerFormatError(
-                f"{self.name}: tensor {self.specs[number].name!r} is stored in layout {name!r}, which this tersor "
+                f"{self.name}: tensor {self.streams[number].name!r} is stored in layout {name!r}, which this tersor "
                 f"does not know; run: pip install -U tersor ({exc})"
             ) from exc
 
     def _prepare(self, number: int) -> StoredTensor:
-        record, spec, stream = self.index.tensors[number], self.specs[number], self.streams[number]
+        record, spec, stream = self.index.tensors[number], self.spec(number), self.streams[number]
         where = f"{self.name}: tensor {spec.name!r}"
         layout = self.layout(number)
         begin = self._data_begin + stream.begin

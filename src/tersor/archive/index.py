@@ -149,7 +149,7 @@ def encode_index(index: Index) -> tuple[bytes, int, int]:
             f"the index would take {len(data)} bytes ({len(frame)} compressed), the format allows "
             f"{limits.max_index_bytes(len(frame))}; split the checkpoint into more shards"
         )
-    return frame, len(data), crc32c(data)
+    return frame, len(data), crc32c(frame)
 
 
 def encode_prefix(n_index_bytes: int, index_crc: int, header_crc: int) -> bytes:
@@ -187,12 +187,13 @@ def decode_index(stream: memoryview, n_streams: int, where: str) -> tuple[Prefix
     Raises: CorruptError, NewerFormatError.
     """
     prefix = decode_prefix(stream, where)
-    data = _decompress(stream[PREFIX.size :], prefix.n_index_bytes, where)
-    if crc32c(data) != prefix.index_crc:
+    frame = stream[PREFIX.size :]
+    if crc32c(frame) != prefix.index_crc:
         raise CorruptError(
-            f"{where}: CRC-32C of the index is {crc32c(data):#010x}, the file says {prefix.index_crc:#010x}; "
+            f"{where}: CRC-32C of the index is {crc32c(frame):#010x}, the file says {prefix.index_crc:#010x}; "
             "the file is damaged, fetch it again"
         )
+    data = _decompress(frame, prefix.n_index_bytes, where)
     try:
         index = msgspec.msgpack.decode(data, type=Index)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:

@@ -59,29 +59,29 @@ def sizes(n_output_bytes: int, n_input_bytes: int, n_params: int) -> dict[str, A
 def _n_original_bytes(file: ArchiveFile) -> int:
     if file.index.files:
         return sum(record.n_bytes for record in file.index.files)
-    return sum(spec.n_bytes for spec in file.specs)
+    return sum(spec.n_bytes for spec in file.specs.values())
 
 
 def _n_params(file: ArchiveFile) -> int:
     plain = {record.segments[0] for record in file.index.files if record.is_plain}
     return sum(
         spec.n_elements
-        for number, spec in enumerate(file.specs)
+        for number, spec in file.specs.items()
         if number not in plain and file.target(number) == number
     )
 
 
 def _tensors(file: ArchiveFile) -> list[dict[str, Any]]:
     rows = []
-    for number, (spec, stream) in enumerate(zip(file.specs, file.streams, strict=True)):
+    for number, (record, stream) in enumerate(zip(file.index.tensors, file.streams, strict=True)):
         n_bytes = stream.end - stream.begin
-        n_elements = prod(spec.shape)
+        n_elements = prod(record.shape)
         rows.append(
             {
-                "name": spec.name,
-                "shape": list(spec.shape),
-                "dtype": spec.dtype,
-                "layout": file.layout_name(file.index.tensors[number]),
+                "name": stream.name,
+                "shape": list(record.shape),
+                "dtype": record.dtype,
+                "layout": file.layout_name(record),
                 "codec": codec_summary(file, number),
                 "n_bytes": n_bytes,
                 "bits_per_weight": 8 * n_bytes / n_elements if n_elements else None,
@@ -95,7 +95,7 @@ def codec_summary(file: ArchiveFile, number: int) -> str:
     """Return what the first blocks of a tensor are coded with, such as "rans-bf16", "planes4" or "zstd"; "" if none."""
     layout = file.layout_name(file.index.tensors[number])
     if layout == ALIAS_LAYOUT:
-        return f"= {file.specs[file.target(number)].name}"
+        return f"= {file.streams[file.target(number)].name}"
     if layout == GRID_LAYOUT:
         return "rans"
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,15 +18,17 @@ def in_order(jobs: Iterable[Callable[[], T]], threads: int) -> Iterator[T]:
     threads: 1 runs every job in the caller's thread.
     An exception of a job is raised in its place; jobs after it that have not begun are dropped.
     """
-    if threads <= 1:
-        for job in jobs:
+    remaining = iter(jobs)
+    first = list(islice(remaining, 2 * threads if threads > 1 else 1))
+    if len(first) <= 1:  # one thread, or nothing to share
+        for job in chain(first, remaining):
             yield job()
         return
-    remaining = iter(jobs)
     waiting: deque[Future[T]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            waiting.extend(pool.submit(job) for job in islice(remaining, 2 * threads))
+            waiting.extend(pool.submit(job) for job in first)
+            first.clear()
             while waiting:
                 result = waiting.popleft().result()
                 waiting.extend(pool.submit(job) for job in islice(remaining, 1))

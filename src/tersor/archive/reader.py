@@ -24,6 +24,8 @@ class Archive(Mapping[str, np.ndarray]):
     """Tensors by name, decoded when asked for. Use it in a `with`, or call `close`.
 
     Opening reads headers and indexes only. Reads may run in several threads.
+    Tensors of a dtype, layout or codec that only a newer tersor knows raise NewerFormatError when read; those of an
+        unknown dtype have no spec and are left out of iteration.
     Names: those of the tensors. Where several files of a folder hold one name, the file nearest the top of the
         folder (then the first by path) keeps it, and the others' are `FILE:NAME`, FILE being the archive file's
         path without its ending.
@@ -33,17 +35,21 @@ class Archive(Mapping[str, np.ndarray]):
         self.path = path
         self.files = files
         self._places: dict[str, tuple[ArchiveFile, int]] = {}
+        self._unknown: dict[str, tuple[ArchiveFile, int]] = {}  # dtype of a newer version
         for file in files:
             for name, number in file.numbers.items():
-                self._places[self._free_key(file, name)] = (file, number)
+                places = self._places if number in file.specs else self._unknown
+                places[self._free_key(file, name)] = (file, number)
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(
             {key: file.specs[number] for key, (file, number) in self._places.items()}
         )
         self.aliases: Mapping[str, str] = MappingProxyType(self._find_aliases())
 
     def _free_key(self, file: ArchiveFile, name: str) -> str:
-        key = name if name not in self._places else f"{stem_of(file.name)}:{name}"
-        while key in self._places:  # a tensor is really called that
+        key = name
+        if key in self._places or key in self._unknown:
+            key = f"{stem_of(file.name)}:{name}"
+        while key in self._places or key in self._unknown:  # a tensor is really called that
             key += "_"
         return key
 
@@ -84,6 +90,9 @@ class Archive(Mapping[str, np.ndarray]):
 
     def tensor(self, name: str) -> StoredTensor:
         """Return the stored form of a tensor. Raises UnknownNameError naming the nearest."""
+        if name in self._unknown:
+            file, number = self._unknown[name]
+            file.spec(number)
         if name not in self._places:
             raise UnknownNameError(
                 f"{self.path}: no tensor {name!r}{did_you_mean(name, self._places)} "

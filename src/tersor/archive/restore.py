@@ -16,7 +16,7 @@ from tersor.errors import CorruptError
 def tensor_bytes(
     file: ArchiveFile, number: int, threads: int = 1, problem: Problem | None = None
 ) -> Iterator[memoryview]:
-    """Yield all decoded bytes of a tensor, aliases followed; after the last, check their number and BLAKE3 hash.
+    """Yield all decoded bytes of a tensor, aliases followed; after the last, check their BLAKE3 hash if it is recorded.
 
     problem: told of each damaged block (zeros are yielded for it) and of a wrong hash; None: those raise CorruptError.
     """
@@ -28,12 +28,10 @@ def tensor_bytes(
         digest.update(chunk)
         n_bytes += len(chunk)
         yield chunk
-    if expected is None:
-        messages.append(f"{tensor.where}: the index has no BLAKE3 hash for it")
-    elif not messages and (n_bytes != tensor.spec.n_bytes or digest.digest(len(expected)) != expected):
+    if expected is not None and not messages and digest.digest(len(expected)) != expected:
         messages.append(
             f"{tensor.where}: BLAKE3 of its {n_bytes} bytes is {digest.digest(len(expected)).hex()}, "
-            f"the index says {expected.hex()} of {tensor.spec.n_bytes}; the file is damaged, fetch it again"
+            f"the index says {expected.hex()}; the file is damaged, fetch it again"
         )
     for message in messages:
         if problem is None:
@@ -48,7 +46,7 @@ def file_bytes(file: ArchiveFile, record: FileRecord, threads: int = 1) -> Itera
     """
     where = f"{file.name}: file {record.path!r}"
     expected = sum(
-        file.specs[segment].n_bytes if isinstance(segment, int) else len(segment)
+        file.spec(segment).n_bytes if isinstance(segment, int) else len(segment)
         for segment in record.segments
     )
     if expected != record.n_bytes:

@@ -44,7 +44,7 @@ def verify(
     try:
         if path.is_dir():
             check.problems += folder_problems(files)
-        check.n_total_bytes = sum(spec.n_bytes for file in files for spec in file.specs)
+        check.n_total_bytes = sum(spec.n_bytes for file in files for spec in file.specs.values())
         for file in files:
             check.contents(file)
         folder = next((file.index.folder for file in files if file.index.folder is not None), None)
@@ -90,7 +90,7 @@ class _Check:
 
     def contents(self, file: ArchiveFile) -> None:
         """Decode every tensor once, feeding the SHA-256 of the original file that it is part of."""
-        self.n_tensors += len(file.specs)
+        self.n_tensors += len(file.streams)
         seen: set[int] = set()
         for record in file.index.files:
             digest, n_bytes, n_before = sha256(), 0, len(self.problems)
@@ -107,7 +107,7 @@ class _Check:
                     f"{file.name}: file {record.path!r}: SHA-256 of its {n_bytes} bytes is {digest.hexdigest()}, "
                     f"the index says {record.sha256.hex()} of {record.n_bytes}"
                 )
-        for number in range(len(file.specs)):
+        for number in range(len(file.streams)):
             if number not in seen:
                 self._tensor(file, number, None, True)
 
@@ -199,7 +199,7 @@ def _file_differences(files: list[ArchiveFile], folder: FolderRecord, original: 
 
 
 def _tensor_differences(files: list[ArchiveFile], original: Path) -> list[str]:
-    stored = {spec.name: spec for file in files for spec in file.specs}
+    stored = {spec.name: spec for file in files for spec in file.specs.values()}
     found = {}
     for entry in scan(original).with_role("weights"):
         if not entry.relative.endswith(ARCHIVE_SUFFIX):

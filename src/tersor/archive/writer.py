@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -91,26 +91,33 @@ class ArchiveWriter:
         self._by_digest: dict[tuple[str, tuple[int, ...], bytes], int] = {}
         self._spool: BinaryIO = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (`close`)
 
-    def add(self, spec: TensorSpec, value: Value) -> int:
+    def add(self, spec: TensorSpec, value: Value, advance: Callable[[int], None] | None = None) -> int:
         """Encode and store one tensor; return the bytes of its stream.
 
         Tensors lie in the file in the order in which they are added. An Alias names an earlier tensor.
+        advance: called after each block with bytes of the tensor that are done; they add up to spec.n_bytes.
         Raises: UsageError if the name is taken or reserved, or the shape is beyond the format's limits.
         """
         self._check_new(spec)
+        advance = advance or _ignore
         if isinstance(value, Alias):
-            return self._add_alias(spec, self._number(value.target))
+            advance(spec.n_bytes)
+            return self._add_alias(spec, self.number(value.target))
         digest = _digest(spec, value)
-        if self._find_ties and isinstance(value, Dense):
-            tied = self._tied(spec, value.array, digest)
-            if tied is not None:
-                return self._add_alias(spec, tied)
+        tied = self._tied(spec, value.array, digest) if self._find_ties and isinstance(value, Dense) else None
+        if tied is not None:
+            advance(spec.n_bytes)
+            return self._add_alias(spec, tied)
         encoded = make_layout(layout_of(value)).encode(spec, value, self.context)
-        return self._add_encoded(spec, encoded, digest)
+        return self._add_encoded(spec, encoded, digest, advance)
 
     def number(self, name: str) -> int:
-        """Return the number of a tensor that has been added, for the segments of a file record."""
-        return self._number(name)
+        """Return the number of a tensor that has been added. Raises UnknownNameError naming the nearest."""
+        if name not in self._numbers:
+            raise UnknownNameError(
+                f"{self.path.name}: no tensor {name!r} added yet{did_you_mean(name, self._numbers)}"
+            )
+        return self._numbers[name]
 
     def finish(
         self,
@@ -161,13 +168,6 @@ class ArchiveWriter:
                 f"{self.path.name}: tensor {spec.name!r} has rank {len(spec.shape)}, at most {limits.MAX_RANK}"
             )
 
-    def _number(self, name: str) -> int:
-        if name not in self._numbers:
-            raise UnknownNameError(
-                f"{self.path.name}: no tensor {name!r} added yet{did_you_mean(name, self._numbers)}"
-            )
-        return self._numbers[name]
-
     def _tied(self, spec: TensorSpec, array: np.ndarray, digest: bytes) -> int | None:
         """Return the number of an earlier tensor that this one is stored as an alias of."""
         if spec.n_bytes < MIN_ALIAS_BYTES:
@@ -203,7 +203,11 @@ class ArchiveWriter:
         self._append(spec, record, 0)
         return 0
 
-    def _add_encoded(self, spec: TensorSpec, encoded: Encoded, digest: bytes) -> int:
+    def _add_encoded(
+        self, spec: TensorSpec, encoded: Encoded, digest: bytes, advance: Callable[[int], None]
+    ) -> int:
+        n_block_bytes = encoded.block_rows * encoded.block_columns * spec.numpy_dtype.itemsize
+        n_left = spec.n_bytes
         lengths: list[int] = []
         crcs: list[int] = [encoded.head_crc] if encoded.head else []
         self._spool.write(encoded.head)
@@ -211,6 +215,8 @@ class ArchiveWriter:
             self._spool.write(block.payload)
             lengths.append(len(block.payload))
             crcs.append(block.crc)
+            advance(min(n_block_bytes, n_left))
+            n_left -= min(n_block_bytes, n_left)
         record = TensorRecord(
             dtype=spec.dtype,
             shape=spec.shape,
@@ -225,6 +231,7 @@ class ArchiveWriter:
         )
         n_bytes = len(encoded.head) + sum(lengths)
         self._append(spec, record, n_bytes)
+        advance(n_left)
         return n_bytes
 
     def _encode_blocks(self, encoded: Encoded) -> Iterator[EncodedBlock]:
@@ -242,6 +249,10 @@ class ArchiveWriter:
         return self._layouts.index(name)
 
 
+def _ignore(n_bytes: int) -> None:
+    """Report to nobody."""
+
+
 def _digest(spec: TensorSpec, value: Dense | Grid) -> bytes:
     """Return the start of the BLAKE3 hash of the bytes that a reader will decode."""
     array = value.array if isinstance(value, Dense) else decoded_grid(spec, value)
@@ -251,7 +262,7 @@ def _digest(spec: TensorSpec, value: Dense | Grid) -> bytes:
 def decoded_grid(spec: TensorSpec, grid: Grid) -> np.ndarray:
     """Return the tensor that a grid decodes to: the spec's shape and dtype, C-contiguous."""
     with np.errstate(over="ignore"):  # float16 overflows to infinity, as the format says
-        matrix = grid.to_dense().astype(spec.numpy_dtype)
+        matrix = grid.to_dense().astype(spec.numpy_dtype, copy=False)
     if grid.transposed:
         a, b = spec.shape[-2:]
         matrix = matrix.reshape(*spec.shape[:-2], b, a).swapaxes(-1, -2)

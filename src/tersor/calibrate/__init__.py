@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from tersor.calibrate.collect import collect
 from tersor.calibrate.roles import ParameterRole, parameter_roles
 from tersor.calibrate.statistics import Statistics
 from tersor.calibrate.text import CalibrationText, default_text, text_from_file, unused_tokens
+from tersor.calibrate.walk import collect
 
 __all__ = [
     "CalibrationText",

@@ -27,6 +27,9 @@ class Visit:
     is_embedding: bool
     gradient: torch.Tensor | None = None
 
+    def set_gradient(self, gradient: torch.Tensor) -> None:
+        self.gradient = gradient
+
 
 @dataclass(slots=True)
 class HessianSum:
@@ -74,25 +77,27 @@ class HessianWalk:
     sums: dict[str, HessianSum] = field(default_factory=dict)
     _visits: list[Visit] = field(default_factory=list)
 
-    def run(self, batches: Iterable[Batch], seed: int, after_batch: Callable[[], None]) -> dict[str, HessianSum]:
+    def run(
+        self, batches: Iterable[Batch], seed: int, after_batch: Callable[[], None]
+    ) -> dict[str, HessianSum]:
         """Pass all batches through the model. Parameters that no batch reached are absent from the result."""
         generator = torch.Generator().manual_seed(seed)
         distribution: bool | None = None
         with self._hooks(), frozen(self.model):
             for batch in batches:
-                self._visits.clear()
                 if self.with_gradients:
                     if distribution is None:
                         distribution = is_distribution(self.model, batch)
                         self._visits.clear()
                     output = output_of(self.model, batch)
                     random_direction(output, distribution, generator).backward()  # type: ignore[no-untyped-call]
+                    del output  # its graph holds the visits, and would until the next one replaces it
                 else:
                     with torch.no_grad():
                         output_of(self.model, batch)
                 self._absorb(batch)
+                self._visits.clear()
                 after_batch()
-        self._visits.clear()
         return self.sums
 
     @torch.no_grad()
@@ -105,7 +110,9 @@ class HessianWalk:
             inputs, gradient = _as_sequences(visit.inputs), visit.gradient
             if inputs.shape[:2] == batch.mask.shape:
                 inputs = inputs * batch.mask[:, :, None]
-            self._sum_of(visit.parameter).add_linear(inputs, None if gradient is None else _as_sequences(gradient))
+            self._sum_of(visit.parameter).add_linear(
+                inputs, None if gradient is None else _as_sequences(gradient)
+            )
 
     def _sum_of(self, parameter: str) -> HessianSum:
         if parameter not in self.sums:
@@ -125,7 +132,9 @@ class HessianWalk:
             for module in role.modules
         ]
         if self.with_gradients:
-            handles += [m.register_forward_hook(_require_gradient) for m in modules.values() if _is_embedding(m)]
+            handles += [
+                m.register_forward_hook(_require_gradient) for m in modules.values() if _is_embedding(m)
+            ]
         try:
             yield
         finally:
@@ -139,7 +148,7 @@ class HessianWalk:
             if self.with_gradients:
                 _require_gradient(module, inputs, output)
                 if output.requires_grad:
-                    output.register_hook(lambda gradient: setattr(visit, "gradient", gradient))
+                    output.register_hook(visit.set_gradient)  # type: ignore[no-untyped-call]
 
         return hook
 

@@ -36,7 +36,9 @@ def distances(reference: torch.Tensor, changed: torch.Tensor, distribution: bool
     reference, changed = reference.double(), changed.double()
     if distribution:
         return (reference.exp() * (reference - changed)).sum(dim=-1)
-    return 0.5 * (functional.normalize(reference, dim=-1) - functional.normalize(changed, dim=-1)).square().sum(dim=-1)
+    return 0.5 * (
+        functional.normalize(reference, dim=-1) - functional.normalize(changed, dim=-1)
+    ).square().sum(dim=-1)
 
 
 def random_direction(output: torch.Tensor, distribution: bool, generator: torch.Generator) -> torch.Tensor:

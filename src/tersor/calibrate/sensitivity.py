@@ -40,7 +40,7 @@ def base_steps(
     """A step per parameter such that rounding with delta times these costs delta^2 per weight, in every tensor.
 
     The error of a tensor of n weights rounded with step d is s n d^2; s is measured, and the step is s^-1/2, which
-    minimises the total error for a given total rate. Scaled so that at delta = 1 the codes of a typical tensor have rms 1.
+    minimises the total error for a given total rate. Scaled so that at delta = 1 a typical tensor's codes have rms 1.
     """
     if not roles:
         return {}
@@ -59,7 +59,8 @@ def base_steps(
             after_probe()
     floor = max(FLOOR * median(error for error, _ in errors.values()), 1e-12)
     steps = {
-        name: _step(max(error, floor), size, PROBE_STEP * scales[name]) for name, (error, size) in errors.items()
+        name: _step(max(error, floor), size, PROBE_STEP * scales[name])
+        for name, (error, size) in errors.items()
     }
     typical = median(steps[name] / scales[name] for name in steps)
     return {name: step / typical for name, step in steps.items()}
@@ -84,7 +85,7 @@ def code_scale(role: ParameterRole, parameter: torch.Tensor, statistics: Statist
     for chunk, part in _chunks(_matrix(parameter, role)):
         scaled = part.detach().float() / rows[chunk, None] / columns
         total += float(scaled.square().sum(dtype=torch.float64))
-    return max((total / max(1, parameter.numel())) ** 0.5, 1e-20)
+    return max(float((total / max(1, parameter.numel())) ** 0.5), 1e-20)
 
 
 @contextmanager
@@ -101,15 +102,21 @@ def perturbed(
         for role in group:
             parameter = parameters[role.name]
             # On disk, not in memory: a word embedding is half of a small model.
-            path = statistics.spool / f"saved-{len(saved):05d}.pt"
-            torch.save(parameter.detach(), path)
+            path = statistics.spool / f"saved-{len(saved):05d}.bin"
+            path.write_bytes(_bytes_of(parameter))
             saved[role.name] = path
             _add_noise(parameter, role, statistics.of(role.name), steps[role.name], seed)
         yield
     finally:
         for name, path in saved.items():
-            parameters[name].data.copy_(torch.load(path, mmap=True, weights_only=True))
+            with path.open("rb", buffering=0) as file:
+                file.readinto(_bytes_of(parameters[name]))
             path.unlink()
+
+
+def _bytes_of(parameter: nn.Parameter) -> memoryview:
+    """The parameter's own memory."""
+    return parameter.detach().view(-1).view(torch.uint8).numpy().data
 
 
 def _add_noise(

@@ -14,7 +14,7 @@ from torch import nn
 
 from tersor.calibrate.roles import vocabulary_size
 from tersor.calibrate.sampling import is_decoder, sample_sequences
-from tersor.corpus import calibration_sentences, calibration_text, sentences_of, zipf_sequences
+from tersor.corpus import calibration_sentences, sentences_of, zipf_sequences
 from tersor.errors import UsageError
 
 N_TOKENS = 16384
@@ -42,11 +42,14 @@ class CalibrationText:
         return digest.hexdigest()
 
 
-def default_text(tokenizer: Any, model: nn.Module, n_tokens: int = N_TOKENS, seed: int = 0) -> CalibrationText:
+def default_text(
+    tokenizer: Any, model: nn.Module, n_tokens: int = N_TOKENS, seed: int = 0
+) -> CalibrationText:
     """The built-in text, so that nothing has to be downloaded; the user's own text is better.
 
     Encoders: half sentences of CPython's documentation, half random sequences drawn by Zipf's law over the vocabulary.
-    Decoders: text sampled from the model itself, which costs no domain mismatch (benchmarks/README.md).
+    Decoders: text sampled from the model itself. On stories260k at .15x its KL is .0225; half of it replaced by the
+    documentation .0255, documentation alone .0308 (three seeds, +-.0007).
     """
     special = _special_ids(tokenizer)
     if is_decoder(model):
@@ -75,7 +78,7 @@ def text_from_file(
     if not text.strip():
         raise UsageError(f"calibration text {path} is empty; give a UTF-8 text file of some thousand words")
     if is_decoder(model):
-        windows = _windows(tokenizer(text)["input_ids"], _window(model))
+        windows = _windows(_tokenize(tokenizer, [text], None)[0], _window(model))
         sequences = _spread(windows, n_tokens)
     else:
         pieces = sentences_of(text) or [line for line in text.split("\n") if line.strip()]
@@ -87,12 +90,6 @@ def text_from_file(
 def unused_tokens(tokenizer: Any) -> tuple[int, ...]:
     """Ids of placeholder tokens ("[unused7]", "<extra_id_3>", padding): their rows matter to nobody."""
     return tuple(sorted(i for token, i in tokenizer.get_vocab().items() if _UNUSED.search(token)))
-
-
-def running_text(tokenizer: Any, model: nn.Module, n_tokens: int) -> CalibrationText:
-    """Windows of CPython's documentation, for comparing default texts of decoders."""
-    windows = _windows(tokenizer(calibration_text())["input_ids"], _window(model))
-    return CalibrationText(_tuples(_spread(windows, n_tokens)), "built-in: pydoc topics")
 
 
 def _window(model: nn.Module) -> int:
@@ -117,9 +114,12 @@ def _framed(tokenizer: Any, ids: list[int]) -> list[int]:
     return ([start] if start is not None else []) + ids + ([end] if end is not None else [])
 
 
-def _tokenize(tokenizer: Any, sentences: Sequence[str], limit: int) -> list[list[int]]:
+def _tokenize(tokenizer: Any, sentences: Sequence[str], limit: int | None) -> list[list[int]]:
     # Not the tokenizer's own truncation: tokenizer files may fix one, and padding, at will.
-    sequences = [tokenizer(sentence, padding=False, truncation=False)["input_ids"] for sentence in sentences]
+    sequences = [
+        tokenizer(sentence, padding=False, truncation=False, verbose=False)["input_ids"]
+        for sentence in sentences
+    ]
     return [ids[:limit] for ids in sequences if ids]
 
 

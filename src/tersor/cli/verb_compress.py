@@ -85,11 +85,13 @@ def compress(
 
     chosen = resolve_recipe(recipe, size=size, calibration=calibration, seed=seed)  # before torch is imported
     from tersor.pipeline import compress as compress_model
+    from tersor.process import return_freed_memory
 
     if chosen.calibration is None:
         talk.note(
             "calibrating on the built-in text; text like what the model will see (--calibration) is better"
         )
+    return_freed_memory()
     with talk.progress("compressing") as progress:
         result = compress_model(
             model,

@@ -14,12 +14,16 @@ class AliasLayout:
 
     def encode(self, spec: TensorSpec, value: Any, context: Context) -> Encoded:
         if not isinstance(value, Alias):
-            raise UsageError(f"tensor {spec.name!r}: layout alias/1 encodes Alias, got {type(value).__name__}")
+            raise UsageError(
+                f"tensor {spec.name!r}: layout alias/1 encodes Alias, got {type(value).__name__}"
+            )
         number = context.tensor_numbers[value.target]
         return Encoded("alias/1", number, b"", 0, 0, 0, iter(()))
 
     def matrix_shape(self, spec: TensorSpec, meta: Any) -> tuple[int, int]:
         return matrix_shape(spec)
 
-    def decoder(self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context) -> BlockDecoder:
+    def decoder(
+        self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context
+    ) -> BlockDecoder:
         raise CorruptError(f"tensor {spec.name!r}: an alias has no blocks of its own; the index is damaged")

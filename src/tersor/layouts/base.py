@@ -103,7 +103,9 @@ class Layout(Protocol):
     def matrix_shape(self, spec: TensorSpec, meta: Any) -> tuple[int, int]:
         """(rows, columns) of the stored matrix, swapped if the layout stores it transposed."""
 
-    def decoder(self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context) -> BlockDecoder:
+    def decoder(
+        self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context
+    ) -> BlockDecoder:
         """Check meta and head (sizes first) and return the decoder of this tensor's blocks.
 
         Raises: CorruptError, NewerFormatError.

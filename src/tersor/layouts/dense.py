@@ -23,7 +23,9 @@ class DenseLayout:
 
     def encode(self, spec: TensorSpec, value: Any, context: Context) -> Encoded:
         if not isinstance(value, Dense):
-            raise UsageError(f"tensor {spec.name!r}: layout dense/1 encodes Dense, got {type(value).__name__}")
+            raise UsageError(
+                f"tensor {spec.name!r}: layout dense/1 encodes Dense, got {type(value).__name__}"
+            )
         array = value.array
         if array.shape != spec.numpy_shape or array.dtype != spec.numpy_dtype:
             raise UsageError(
@@ -33,7 +35,13 @@ class DenseLayout:
         rows, columns = matrix_shape(spec)
         blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
         return Encoded(
-            "dense/1", None, b"", 0, blocks.rows, blocks.columns, _blocks(spec, array.reshape(rows, columns), context)
+            "dense/1",
+            None,
+            b"",
+            0,
+            blocks.rows,
+            blocks.columns,
+            _blocks(spec, array.reshape(rows, columns), context),
         )
 
     def matrix_shape(self, spec: TensorSpec, meta: Any) -> tuple[int, int]:
@@ -41,7 +49,9 @@ class DenseLayout:
             raise NewerFormatError(f"tensor {spec.name!r}: dense/1 has no parameters, got {meta!r}")
         return matrix_shape(spec)
 
-    def decoder(self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context) -> DenseDecoder:
+    def decoder(
+        self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context
+    ) -> DenseDecoder:
         self.matrix_shape(spec, meta)
         if len(head):
             raise CorruptError(f"tensor {spec.name!r}: dense/1 has no head, got {len(head)} bytes")
@@ -63,12 +73,16 @@ class DenseDecoder:
         decode_block(payload, data, self._context, where)
         got = _core.crc32c(data)
         if got != crc:
-            raise CorruptError(f"{where}: CRC-32C is {got:#010x}, the index says {crc:#010x}; the file is damaged")
+            raise CorruptError(
+                f"{where}: CRC-32C is {got:#010x}, the index says {crc:#010x}; the file is damaged"
+            )
         if block is not out:
             out[...] = block
 
 
-def _blocks(spec: TensorSpec, matrix: npt.NDArray[Any], context: Context) -> Iterator[Callable[[], EncodedBlock]]:
+def _blocks(
+    spec: TensorSpec, matrix: npt.NDArray[Any], context: Context
+) -> Iterator[Callable[[], EncodedBlock]]:
     rows, columns = matrix.shape
     blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
     if blocks.rows == 0:

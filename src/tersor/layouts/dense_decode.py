@@ -73,16 +73,20 @@ def decode_block(payload: memoryview, out: Bytes, context: Context, where: str) 
 
 def _codec_name(context: Context, number: int, where: str) -> str:
     if number >= len(context.codecs):
-        raise CorruptError(f"{where}: codec {number}, the index lists {len(context.codecs)}; the file is damaged")
+        raise CorruptError(
+            f"{where}: codec {number}, the index lists {len(context.codecs)}; the file is damaged"
+        )
     name = context.codecs[number]
     if name not in CODECS:
-        raise NewerFormatError(f"{where}: unknown codec {name!r}; a newer tersor or a plug-in wrote this file")
+        raise NewerFormatError(
+            f"{where}: unknown codec {name!r}; a newer tersor or a plug-in wrote this file"
+        )
     return name
 
 
 def _decode_bytes(name: str, payload: Bytes, out: Bytes, where: str) -> None:
     try:
-        make_codec(name).decode(memoryview(payload), memoryview(out))
+        make_codec(name).decode(payload.data, out.data)
     except CorruptError as exc:
         raise CorruptError(f"{where}: {exc}") from exc
 
@@ -125,7 +129,9 @@ def _decode_float_rows(reader: _Reader, out: Bytes, context: Context, where: str
 
 def _decode_words(payload: Bytes, unit: int, out: Bytes, context: Context, where: str) -> None:
     if len(payload) and payload[0] > 1:
-        raise NewerFormatError(f"{where}: float coder {payload[0]}; this tersor knows 0 (balanced) and 1 (fast)")
+        raise NewerFormatError(
+            f"{where}: float coder {payload[0]}; this tersor knows 0 (balanced) and 1 (fast)"
+        )
     balanced, fast, side = (find_tables(context.table_sets, kind) for kind in ("float12", "float8", "side"))
     if side is None or side.n_tables == 0 or (balanced is None and fast is None):
         raise CorruptError(f"{where}: the index lacks the tables of float rows; the file is damaged")
@@ -134,8 +140,8 @@ def _decode_words(payload: Bytes, unit: int, out: Bytes, context: Context, where
         _core.decode_float_rows(
             payload,
             WORD_FORMAT[unit],
-            balanced and compile_tables(balanced),
-            fast and compile_tables(fast),
+            None if balanced is None else compile_tables(balanced),
+            None if fast is None else compile_tables(fast),
             compile_tables(side),
             FLOAT_ROW_CLASSES,
             aligned.view(np.uint16),

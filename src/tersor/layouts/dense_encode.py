@@ -143,7 +143,10 @@ def _float_kind(context: Context) -> str:
 def _float_rows(dtype: str, block: npt.NDArray[Any], context: Context) -> bytes:
     unit = UNITS[dtype]
     words = float_words(dtype, block)
-    tables, side = find_tables(context.table_sets, _float_kind(context)), find_tables(context.table_sets, "side")
+    tables, side = (
+        find_tables(context.table_sets, _float_kind(context)),
+        find_tables(context.table_sets, "side"),
+    )
     assert tables is not None and side is not None
     n_streams = choose_streams(len(words))
     rows = _core.encode_float_rows(
@@ -162,7 +165,9 @@ def _float_rows(dtype: str, block: npt.NDArray[Any], context: Context) -> bytes:
         return start + rows
     low_bytes = block.reshape(-1).view(np.uint8).reshape(-1, 4)
     planes = [_plane(np.ascontiguousarray(low_bytes[:, number]), BYTE_CODECS, context) for number in range(2)]
-    return b"".join((start, _varint(len(rows)), *(head for head, _ in planes), rows, *(body for _, body in planes)))
+    return b"".join(
+        (start, _varint(len(rows)), *(head for head, _ in planes), rows, *(body for _, body in planes))
+    )
 
 
 def _varint(value: int) -> bytes:

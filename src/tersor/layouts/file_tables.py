@@ -8,7 +8,7 @@ from tersor.layouts.base import Alias, Dense
 from tersor.layouts.float_tables import FloatTableCounts
 from tersor.layouts.grid import Grid
 from tersor.layouts.grid_tables import GridCounts
-from tersor.layouts.tables import SIDE_TABLES, SIDE_SYMBOLS, TableSet, make_side_tables
+from tersor.layouts.tables import SIDE_SYMBOLS, SIDE_TABLES, TableSet, make_side_tables
 from tersor.types import TensorSpec
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tersor import _core
 from tersor.layouts.base import matrix_shape
-from tersor.layouts.float_words import UNITS, float_words, row_length_of
+from tersor.layouts.float_words import UNITS, WORD_FORMAT, float_words, row_length_of
 from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
 from tersor.layouts.tables import (
     FLOAT_ROW_CLASSES,
@@ -45,13 +45,15 @@ class FloatTableCounts:
         for row in range(0, rows, blocks.rows):
             for column in range(0, columns, blocks.columns):
                 block = matrix[row : row + blocks.rows, column : column + blocks.columns]
-                self.add_words(float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(block.shape[1]))
+                self.add_words(
+                    float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(block.shape[1])
+                )
 
     def add_words(self, words: npt.NDArray[np.uint16], unit: int, row_length: int) -> None:
-        """Count one block of 16-bit words. unit: 0 BF16 (also the upper half of F32), 1 F16."""
+        """Count one block of 16-bit words. unit: of UNITS; for F32 the words are the upper halves."""
         stride = max(words.size // SAMPLE_ELEMENTS, 1)
         _core.count_float_rows(
-            words, min(unit, 2) & 1, row_length, stride, self._balanced, self._fast, self._row_classes
+            words, WORD_FORMAT[unit], row_length, stride, self._balanced, self._fast, self._row_classes
         )
 
     @property
@@ -70,7 +72,9 @@ class FloatTableCounts:
         return [make_table_set("float12", self._balanced, precision=12, rare=RARE_BALANCED)]
 
 
-def fit_float_tables(tensors: Iterable[tuple[TensorSpec, npt.NDArray[np.generic]]], level: str) -> list[TableSet]:
+def fit_float_tables(
+    tensors: Iterable[tuple[TensorSpec, npt.NDArray[np.generic]]], level: str
+) -> list[TableSet]:
     """Return the table sets (floats and side) for float tensors at a level; none if there are no floats."""
     counts = FloatTableCounts()
     for spec, array in tensors:

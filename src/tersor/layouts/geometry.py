@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tersor.layouts.base import MAX_BLOCK_ELEMENTS
-
-# A stream of 128Ki elements spreads its 32 states (128 bytes) thinly; four of them keep a CPU's vector units or four GPU warps busy.
+# A stream of 128Ki elements spreads its 32 states (128 bytes) thinly; four of them keep the vector units of a CPU
+# or four GPU warps busy.
 STREAM_ELEMENTS = 1 << 17
 MAX_STREAMS = 4
 DENSE_BLOCK_ELEMENTS = STREAM_ELEMENTS * MAX_STREAMS
@@ -22,25 +21,32 @@ class Blocks(NamedTuple):
     columns: int
 
 
-def choose_blocks(rows: int, columns: int, target: int, row_multiple: int = 1) -> Blocks:
-    """Return equal blocks of at most about `target` elements: whole rows, or runs of one row that is longer.
+def choose_blocks(
+    rows: int, columns: int, target: int, row_multiple: int = 1, column_multiple: int = LANE_MULTIPLE
+) -> Blocks:
+    """Return equal blocks of at most about `target` elements: whole rows, or tiles of longer rows.
 
     row_multiple: block rows are a multiple of it unless one block holds all rows.
-    Guarantee: block rows * block columns <= 2**20; block columns are `columns` or a multiple of 32.
+    column_multiple: block columns are a multiple of it, itself a multiple of 32, unless one block is as wide as a row.
+    Guarantee: block rows * block columns <= 2**20 for target <= 2**19 if row_multiple * column_multiple <= 2**19.
     """
     if rows == 0 or columns == 0:
         return Blocks(0, 0)
     block_columns = columns
-    if columns * min(row_multiple, rows) > max(target, LANE_MULTIPLE):
-        widest = max(target // min(row_multiple, rows), LANE_MULTIPLE)
+    least_rows = min(row_multiple, rows)
+    if columns * least_rows > max(target, column_multiple):
+        widest = max(target // least_rows, column_multiple)
         n_tiles = -(-columns // widest)
-        block_columns = -(-(-(-columns // n_tiles)) // LANE_MULTIPLE) * LANE_MULTIPLE
+        block_columns = min(_round_up(-(-columns // n_tiles), column_multiple), columns)
     n_row_tiles = -(-rows // max(target // block_columns, 1))
     block_rows = -(-rows // n_row_tiles)
     if block_rows < rows:
         block_rows = min(max(block_rows // row_multiple, 1) * row_multiple, rows)
-    assert block_rows * block_columns <= MAX_BLOCK_ELEMENTS
     return Blocks(block_rows, block_columns)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
 
 
 def choose_streams(n_elements: int) -> int:

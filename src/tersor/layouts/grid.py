@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tersor import _core
-from tersor.errors import ShapeError
+from tersor.errors import NonFiniteError, ShapeError, UsageError
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +36,8 @@ class Grid:
     group_size: columns that share a scale and a zero point, 0 for none; columns % group_size == 0.
     group_scales: float32, float16 or bfloat16 (rows, columns / group_size); zero_points: int32, the same shape.
     value = (level - zero_point) * scale * 2**((row_exponent + column_exponent) / 4) in float32.
-    Raises: ShapeError if the shapes do not fit each other.
+    Raises: ShapeError if the shapes do not fit each other; NonFiniteError if a scale or a codebook entry is not
+        finite; UsageError for a codebook beside trellis codes.
     """
 
     codes: Array
@@ -53,7 +54,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         rows, columns = self.codes.shape
-        expected = {
+        expected: dict[str, tuple[int, ...]] = {
             "row_exponents": (rows,),
             "column_exponents": (columns,),
             "row_classes": (rows,),
@@ -62,12 +63,20 @@ class Grid:
         if self.group_size:
             if columns % self.group_size:
                 raise ShapeError(f"grid: columns={columns} is not a multiple of group_size={self.group_size}")
-            expected |= dict.fromkeys(("group_scales", "zero_points"), (rows, columns // self.group_size))
+            expected["group_scales"] = expected["zero_points"] = (rows, columns // self.group_size)
         for name, shape in expected.items():
             array = getattr(self, name)
             if array is None or array.shape != shape:
                 got = "nothing" if array is None else array.shape
-                raise ShapeError(f"grid: {name} has shape {got}, needs {shape} for codes of shape {(rows, columns)}")
+                raise ShapeError(
+                    f"grid: {name} has shape {got}, needs {shape} for codes of shape {(rows, columns)}"
+                )
+        if self.codebook is not None and self.trellis_rows:
+            raise UsageError("grid: a codebook and trellis codes exclude each other")
+        for name in ("codebook", "group_scales"):
+            values = getattr(self, name)
+            if values is not None and not np.isfinite(values.astype(np.float32)).all():
+                raise NonFiniteError(f"grid: {name} holds NaN or infinity; only finite values can be stored")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -97,21 +106,21 @@ class Grid:
 def dequantize(grid: Grid, out: npt.NDArray[np.float32]) -> None:
     """Fill out, float32 (rows, columns), with the weights of a whole grid in one go."""
     np.copyto(out, levels_of(grid), casting="unsafe")
-    if grid.group_size:
-        assert grid.zero_points is not None and grid.group_scales is not None
-        out -= np.repeat(grid.zero_points.astype(np.float32), grid.group_size, axis=1)
-        out *= np.repeat(grid.group_scales.astype(np.float32), grid.group_size, axis=1)
     exponents = np.add.outer(grid.row_exponents.astype(np.int32), grid.column_exponents.astype(np.int32))
     with np.errstate(over="ignore"):  # a grid may overflow as any float32 product may; the result is defined
+        if grid.group_size:
+            assert grid.zero_points is not None and grid.group_scales is not None
+            out -= np.repeat(grid.zero_points.astype(np.float32), grid.group_size, axis=1)
+            out *= np.repeat(grid.group_scales.astype(np.float32), grid.group_size, axis=1)
         out *= _STEPS[exponents + MAX_EXPONENT]
 
 
 def levels_of(grid: Grid) -> Array:
-    """Return the level of each code: int32, or float32 if there is a codebook."""
+    """Return the level of each code: int32, or float32 if there is a codebook or a trellis."""
     if grid.codebook is not None:
         return np.asarray(grid.codebook[grid.codes])
     if not grid.trellis_rows:
         return grid.codes
-    levels = np.empty(grid.shape, np.int32)
+    levels = np.empty(grid.shape, np.float32)
     _core.trellis_levels(np.ascontiguousarray(grid.codes, np.int32), grid.trellis_rows, levels)
     return levels

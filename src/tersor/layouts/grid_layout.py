@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from math import lcm
 from typing import Any
 
 import ml_dtypes
@@ -13,8 +14,15 @@ import numpy.typing as npt
 
 from tersor import _core
 from tersor.errors import CorruptError, NewerFormatError, UsageError
-from tersor.layouts.base import Context, Encoded, EncodedBlock, matrix_shape
-from tersor.layouts.geometry import GRID_BLOCK_ELEMENTS, Blocks, choose_blocks, choose_lanes, choose_streams
+from tersor.layouts.base import MAX_BLOCK_ELEMENTS, Context, Encoded, EncodedBlock, matrix_shape
+from tersor.layouts.geometry import (
+    GRID_BLOCK_ELEMENTS,
+    LANE_MULTIPLE,
+    Blocks,
+    choose_blocks,
+    choose_lanes,
+    choose_streams,
+)
 from tersor.layouts.grid import MAX_EXPONENT, Grid, dequantize
 from tersor.layouts.tables import (
     COLUMN_CLASSES,
@@ -29,7 +37,11 @@ from tersor.layouts.tables import (
 from tersor.types import TensorSpec
 
 Ints = npt.NDArray[np.int32]
-SCALE_DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
+SCALE_DTYPES = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
 MAX_CODEBOOK = 1 << 16
 GRID_DTYPES = ("F32", "F16", "BF16", "F64")
 _INT16 = (-(1 << 15), (1 << 15) - 1)
@@ -68,9 +80,11 @@ class GridLayout:
             value.trellis_rows,
         )
         if value.shape != self.matrix_shape(spec, meta):
-            raise UsageError(f"tensor {spec.name!r}: codes of shape {value.shape} do not fit shape {spec.shape}")
+            raise UsageError(
+                f"tensor {spec.name!r}: codes of shape {value.shape} do not fit shape {spec.shape}"
+            )
         _check_exponents(spec, value)
-        blocks = choose_blocks(*value.shape, GRID_BLOCK_ELEMENTS, max(value.trellis_rows, 1))
+        blocks = _choose_grid_blocks(spec, value)
         if blocks.rows == 0:
             return Encoded("grid/1", meta, b"", 0, 0, 0, iter(()))
         compiled_side = compile_tables(side)
@@ -85,20 +99,30 @@ class GridLayout:
             return matrix_shape(spec)
         if len(spec.shape) < 2:
             raise CorruptError(f"tensor {spec.name!r}: a grid of shape {spec.shape} cannot be transposed")
-        return matrix_shape(TensorSpec(spec.name, spec.dtype, (*spec.shape[:-2], spec.shape[-1], spec.shape[-2])))
+        return matrix_shape(
+            TensorSpec(spec.name, spec.dtype, (*spec.shape[:-2], spec.shape[-1], spec.shape[-2]))
+        )
 
     def decoder(
         self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context
     ) -> GridDecoder:
         """Read the head. Raises: CorruptError, NewerFormatError."""
-        return GridDecoder(spec, _parse_meta(spec, meta), self.matrix_shape(spec, meta)[1], head, head_crc, context)
+        return GridDecoder(
+            spec, _parse_meta(spec, meta), self.matrix_shape(spec, meta)[1], head, head_crc, context
+        )
 
 
 class GridDecoder:
     """Decodes the blocks of one grid tensor."""
 
     def __init__(
-        self, spec: TensorSpec, meta: GridMeta, columns: int, head: memoryview, head_crc: int, context: Context
+        self,
+        spec: TensorSpec,
+        meta: GridMeta,
+        columns: int,
+        head: memoryview,
+        head_crc: int,
+        context: Context,
     ) -> None:
         self._spec, self._meta = spec, meta
         if spec.n_elements == 0:
@@ -110,7 +134,9 @@ class GridDecoder:
             raise CorruptError(f"tensor {spec.name!r}: the index lacks the entropy tables of its grid")
         tables = context.table_sets[meta.table_set]
         if tables.kind != "grid":
-            raise NewerFormatError(f"tensor {spec.name!r}: table set of kind {tables.kind!r}; a grid needs 'grid'")
+            raise NewerFormatError(
+                f"tensor {spec.name!r}: table set of kind {tables.kind!r}; a grid needs 'grid'"
+            )
         if side.n_tables <= (ZERO_POINTS if meta.group_size else COLUMN_CLASSES):
             raise CorruptError(f"tensor {spec.name!r}: the side tables end before those of grids")
         self._tables, self._side = compile_tables(tables), compile_tables(side)
@@ -122,6 +148,10 @@ class GridDecoder:
         crc = _crc(self._column_exponents.astype("<i2"), self._column_classes.astype("<i2"), codebook)
         _check_crc(f"tensor {spec.name!r}, head", crc, head_crc)
         self._codebook = np.frombuffer(codebook, "<f4") if meta.codebook_length else None
+        if self._codebook is not None and not np.isfinite(self._codebook).all():
+            raise CorruptError(
+                f"tensor {spec.name!r}, head: the codebook holds NaN or infinity; the file is damaged"
+            )
 
     def decode(
         self, payload: memoryview, crc: int, first_row: int, first_column: int, out: npt.NDArray[Any]
@@ -142,6 +172,7 @@ class GridDecoder:
         """Return one block as a Grid of its own (what a quantized runtime computes from)."""
         rows, columns = shape
         where = f"tensor {self._spec.name!r}, block at row {first_row}, column {first_column}"
+        self._check_place(where, first_row, first_column, columns)
         reader = _IntegerReader(payload, self._side, where)
         row_exponents = reader.integers(rows, ROW_EXPONENTS, _INT16)
         row_classes = reader.integers(rows, ROW_CLASSES, _INT16)
@@ -155,7 +186,7 @@ class GridDecoder:
             zero_points = reader.integers(groups[0] * groups[1], ZERO_POINTS, _INT32).reshape(groups)
         tile = slice(first_column, first_column + columns)
         codes = np.empty((rows, columns), np.int32)
-        with _at(where):
+        with _At(where):
             _core.decode_codes(
                 reader.rest(),
                 row_classes,
@@ -164,10 +195,17 @@ class GridDecoder:
                 self._tables,
                 codes,
             )
-        checked = [codes.astype("<i4", copy=False), row_exponents.astype("<i2"), row_classes.astype("<i2"), scale_bytes]
+        checked: list[bytes | npt.NDArray[Any]] = [
+            codes.astype("<i4", copy=False),
+            row_exponents.astype("<i2"),
+            row_classes.astype("<i2"),
+            scale_bytes,
+        ]
         if zero_points is not None:
             checked.append(zero_points.astype("<i4", copy=False))
         _check_crc(where, _crc(*checked), crc)
+        if scales is not None and not np.isfinite(scales.astype(np.float32)).all():
+            raise CorruptError(f"{where}: a scale is NaN or infinite; the file is damaged")
         column_exponents = self._column_exponents[tile]
         _check_steps(where, row_exponents, column_exponents)
         if self._codebook is not None and ((codes < 0) | (codes >= len(self._codebook))).any():
@@ -185,6 +223,27 @@ class GridDecoder:
             scales,
             zero_points,
         )
+
+    def _check_place(self, where: str, first_row: int, first_column: int, columns: int) -> None:
+        """Refuse blocks that cut through a group of columns or a run of trellis rows."""
+        group, run = self._meta.group_size or 1, self._meta.trellis_rows or 1
+        if first_column % group or columns % group or first_row % run:
+            raise CorruptError(
+                f"{where}, {columns} columns: needs multiples of group_size={self._meta.group_size} columns "
+                f"and trellis_rows={self._meta.trellis_rows} rows; the index is damaged"
+            )
+
+
+def _choose_grid_blocks(spec: TensorSpec, grid: Grid) -> Blocks:
+    """Blocks that hold whole groups of columns and whole runs of trellis rows."""
+    row_multiple, column_multiple = max(grid.trellis_rows, 1), lcm(grid.group_size or 1, LANE_MULTIPLE)
+    blocks = choose_blocks(*grid.shape, GRID_BLOCK_ELEMENTS, row_multiple, column_multiple)
+    if blocks.rows * blocks.columns > MAX_BLOCK_ELEMENTS:
+        raise UsageError(
+            f"tensor {spec.name!r}: trellis_rows={grid.trellis_rows} by group_size={grid.group_size} need blocks "
+            f"of {blocks.rows} x {blocks.columns} codes; the format allows {MAX_BLOCK_ELEMENTS}; use smaller groups"
+        )
+    return blocks
 
 
 def _encode_head(grid: Grid, side: _core.TableSet) -> tuple[bytes, int]:
@@ -206,7 +265,9 @@ def _block_jobs(
     for first_row in range(0, rows, blocks.rows):
         band = grid.rows(first_row, min(first_row + blocks.rows, rows))
         for first_column in range(0, columns, blocks.columns):
-            yield partial(_encode_block, band, slice(first_column, first_column + blocks.columns), tables, side)
+            yield partial(
+                _encode_block, band, slice(first_column, first_column + blocks.columns), tables, side
+            )
 
 
 def _encode_block(band: Grid, tile: slice, tables: _core.TableSet, side: _core.TableSet) -> EncodedBlock:
@@ -216,7 +277,11 @@ def _encode_block(band: Grid, tile: slice, tables: _core.TableSet, side: _core.T
         _core.encode_integers(row_exponents, side, ROW_EXPONENTS),
         _core.encode_integers(row_classes, side, ROW_CLASSES),
     ]
-    checked: list[Any] = [codes.astype("<i4", copy=False), row_exponents.astype("<i2"), row_classes.astype("<i2")]
+    checked: list[Any] = [
+        codes.astype("<i4", copy=False),
+        row_exponents.astype("<i2"),
+        row_classes.astype("<i2"),
+    ]
     if band.group_size:
         assert band.group_scales is not None and band.zero_points is not None
         groups = slice(tile.start // band.group_size, -(-tile.stop // band.group_size))
@@ -248,14 +313,16 @@ class _IntegerReader:
 
     def integers(self, n: int, table: int, limits: tuple[int, int]) -> Ints:
         values = np.empty(n, np.int32)
-        with _at(self._where):
+        with _At(self._where):
             used = _core.decode_integers(self._bytes, self._side, table, *limits, values)
         self._bytes = self._bytes[used:]
         return values
 
     def bytes(self, n: int) -> bytes:
         if len(self._bytes) < n:
-            raise CorruptError(f"{self._where}: {len(self._bytes)} bytes left, needs {n}; the file is damaged")
+            raise CorruptError(
+                f"{self._where}: {len(self._bytes)} bytes left, needs {n}; the file is damaged"
+            )
         taken, self._bytes = self._bytes[:n], self._bytes[n:]
         return taken.tobytes()
 
@@ -267,14 +334,14 @@ class _IntegerReader:
             raise CorruptError(f"{self._where}: {len(self._bytes)} bytes left over; the file is damaged")
 
 
-class _at:
+class _At:
     """Adds the place to a CorruptError from the compiled coder."""
 
     def __init__(self, where: str) -> None:
         self._where = where
 
     def __enter__(self) -> None:
-        return None
+        pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, CorruptError):
@@ -284,32 +351,42 @@ class _at:
 def _tables_for_writing(spec: TensorSpec, context: Context) -> tuple[int, TableSet, TableSet]:
     tables, side = find_tables(context.table_sets, "grid"), find_tables(context.table_sets, "side")
     if tables is None or side is None:
-        raise UsageError(f"tensor {spec.name!r}: a grid needs tables; make them with layouts.file_tables.FileCounts")
+        raise UsageError(
+            f"tensor {spec.name!r}: a grid needs tables; make them with layouts.file_tables.FileCounts"
+        )
     return list(context.table_sets).index(tables), tables, side
 
 
 def _parse_meta(spec: TensorSpec, meta: Any) -> GridMeta:
-    if not isinstance(meta, GridMeta):
-        try:
-            meta = msgspec.convert(meta, GridMeta)
-        except msgspec.ValidationError as exc:
-            raise CorruptError(f"tensor {spec.name!r}: parameters of its grid: {exc}") from exc
+    try:
+        grid_meta = meta if isinstance(meta, GridMeta) else msgspec.convert(meta, GridMeta)
+    except msgspec.ValidationError as exc:
+        raise CorruptError(f"tensor {spec.name!r}: parameters of its grid: {exc}") from exc
+    _check_meta(spec, grid_meta)
+    return grid_meta
+
+
+def _check_meta(spec: TensorSpec, meta: GridMeta) -> None:
     if meta.flags & ~1:
-        raise NewerFormatError(f"tensor {spec.name!r}: grid flags {meta.flags:#x}; this tersor knows bit 0 only")
+        raise NewerFormatError(
+            f"tensor {spec.name!r}: grid flags {meta.flags:#x}; this tersor knows bit 0 only"
+        )
     if spec.dtype not in GRID_DTYPES:
-        raise CorruptError(f"tensor {spec.name!r}: a grid of dtype {spec.dtype}; needs one of {', '.join(GRID_DTYPES)}")
+        raise CorruptError(
+            f"tensor {spec.name!r}: a grid of dtype {spec.dtype}; needs one of {', '.join(GRID_DTYPES)}"
+        )
     columns = (spec.shape or (1,))[-2 if meta.flags & 1 and len(spec.shape) > 1 else -1]
     valid = (
         0 <= meta.codebook_length <= MAX_CODEBOOK
         and 0 <= meta.trellis_rows < 1 << 31
-        and 0 <= meta.table_set
-        and 0 <= meta.group_size
+        and not (meta.codebook_length and meta.trellis_rows)
+        and meta.table_set >= 0
+        and meta.group_size >= 0
         and (columns % meta.group_size == 0 if meta.group_size else True)
         and (meta.scale_dtype in SCALE_DTYPES if meta.group_size else meta.scale_dtype == "")
     )
     if not valid:
         raise CorruptError(f"tensor {spec.name!r}: impossible grid parameters {meta}; the index is damaged")
-    return meta
 
 
 def _scale_dtype(spec: TensorSpec, grid: Grid) -> str:
@@ -319,7 +396,9 @@ def _scale_dtype(spec: TensorSpec, grid: Grid) -> str:
     for name, dtype in SCALE_DTYPES.items():
         if grid.group_scales.dtype == dtype:
             return name
-    raise UsageError(f"tensor {spec.name!r}: scales of dtype {grid.group_scales.dtype}; needs {', '.join(SCALE_DTYPES)}")
+    raise UsageError(
+        f"tensor {spec.name!r}: scales of dtype {grid.group_scales.dtype}; needs {', '.join(SCALE_DTYPES)}"
+    )
 
 
 def _check_exponents(spec: TensorSpec, grid: Grid) -> None:
@@ -336,7 +415,9 @@ def _check_exponents(spec: TensorSpec, grid: Grid) -> None:
 def _check_steps(where: str, rows: Ints, columns: Ints) -> None:
     low, high = int(rows.min()) + int(columns.min()), int(rows.max()) + int(columns.max())
     if low < -MAX_EXPONENT or high > MAX_EXPONENT:
-        raise CorruptError(f"{where}: step exponents {low} .. {high}; the format allows -{MAX_EXPONENT} .. {MAX_EXPONENT}")
+        raise CorruptError(
+            f"{where}: step exponents {low} .. {high}; the format allows -{MAX_EXPONENT} .. {MAX_EXPONENT}"
+        )
 
 
 def _ints(array: npt.NDArray[Any]) -> Ints:
@@ -353,4 +434,6 @@ def _crc(*parts: bytes | npt.NDArray[Any]) -> int:
 
 def _check_crc(where: str, got: int, expected: int) -> None:
     if got != expected:
-        raise CorruptError(f"{where}: CRC-32C is {got:#010x}, the index says {expected:#010x}; the file is damaged")
+        raise CorruptError(
+            f"{where}: CRC-32C is {got:#010x}, the index says {expected:#010x}; the file is damaged"
+        )

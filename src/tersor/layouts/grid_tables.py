@@ -7,6 +7,7 @@ tensor (docs/design.md), and the decoder never has to adapt.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -120,10 +121,12 @@ def _merge(counts: Counts, outside: Counts) -> list[_Group]:
         if outside[c] or row.any()
     ]
     if not groups:
-        groups = [_make_group(np.bincount([RANGE], minlength=2 * RANGE + 1).astype(np.float64), 0.0, N_CLASSES - 1)]
-    joined = [_join(a, b) for a, b in zip(groups, groups[1:], strict=False)]
+        groups = [
+            _make_group(np.bincount([RANGE], minlength=2 * RANGE + 1).astype(np.float64), 0.0, N_CLASSES - 1)
+        ]
+    joined = [_join(a, b) for a, b in pairwise(groups)]
     while joined:
-        savings = [a.bits + b.bits - ab.bits for a, b, ab in zip(groups, groups[1:], joined, strict=False)]
+        savings = [a.bits + b.bits - ab.bits for (a, b), ab in zip(pairwise(groups), joined, strict=True)]
         best = int(np.argmax(savings))
         if savings[best] <= 0 and len(groups) <= 120:
             break

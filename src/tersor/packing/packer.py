@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,6 +31,8 @@ from tersor.errors import UnknownNameError, UsageError
 from tersor.layouts.base import Context, Dense
 from tersor.layouts.float_tables import fit_float_tables
 from tersor.output import OutputFolder
+from tersor.packing.guess import guess_floats
+from tersor.process import peak_rss_bytes
 from tersor.registry import did_you_mean
 from tersor.sources import open_exact
 from tersor.sources.base import ExactSource, TensorBytes
@@ -99,12 +99,6 @@ def pack(
 
 def _only(values: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: values[key] for key in keys}
-
-
-def peak_rss_bytes() -> int:
-    """Return the most memory that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _check_choice(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -223,9 +217,8 @@ class _Packing:
             parts = _parts(source)
             with ArchiveWriter(target, self._context(parts), threads=self._threads, find_ties=True) as writer:
                 for part in parts:
-                    writer.add(part.spec, Dense(part.read()))
+                    writer.add(part.spec, Dense(part.read()), self._advance)
                     part.release()
-                    self._advance(part.spec.n_bytes)
                 segments = _segments(source, writer)
                 digest = _source_digest(source)
                 self._advance(source.n_bytes - sum(part.spec.n_bytes for part in parts))
@@ -301,8 +294,13 @@ def _free_name(name: str) -> str:
 
 
 def _arrays(parts: list[_Part]) -> Iterator[tuple[TensorSpec, np.ndarray]]:
+    """Yield what the float tables are made for: the tensors, and what looks like floats in bytes."""
     for part in parts:
-        yield part.spec, part.read()
+        array = part.read()
+        if part.spec.dtype == "U8":
+            yield from guess_floats(array.reshape(-1))
+        else:
+            yield part.spec, array
         part.release()
 
 

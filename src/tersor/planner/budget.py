@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tersor.errors import BudgetError, UsageError
+from tersor.errors import BudgetError
 
 # A result must lie in [LOWEST, 1] of the target; the search stops once it is in [GOOD, 1].
 LOWEST = 0.99
@@ -18,8 +17,6 @@ MAX_MEASUREMENTS = 10
 FINEST, COARSEST = -12.0, 14.0
 _ESTIMATE_TOLERANCE = 0.002
 _MAX_ESTIMATES = 14
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(x|bpw|B|KB|MB|GB)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +26,6 @@ class Solution:
     delta: float
     n_bytes: int
     n_measurements: int
-
-
-def parse_size(text: str, *, input_bytes: int, n_params: int) -> int:
-    """Target bytes of "0.2x" (of input_bytes), "45MB" (10^6), or "3.2bpw" (bits per each of n_params).
-
-    Raises: UsageError if the text is none of these, or not above zero.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(f"size {text!r} is not understood; write 0.2x, 45MB or 3.2bpw")
-    number, unit = float(found[1]), found[2]
-    if unit.lower() == "x":
-        n_bytes = number * input_bytes
-    elif unit.lower() == "bpw":
-        n_bytes = number * n_params / 8
-    else:
-        n_bytes = number * _UNITS[unit.upper()]
-    if n_bytes < 1:
-        raise UsageError(f"size {text!r} is less than a byte; write 0.2x, 45MB or 3.2bpw")
-    return int(n_bytes)
 
 
 @dataclass(slots=True)
@@ -144,26 +121,31 @@ def _solve_estimate(
 
 def _best(search: _Search) -> Solution:
     """The largest measured size that fits, if it is large enough; else the error."""
-    target, fits, too_fine = search.target, search.fits, search.too_fine
-    if fits is not None and search.points[fits] >= LOWEST * target:
-        return Solution(2.0**fits, search.points[fits], len(search.points))
-    if fits is None:
-        nearest = search.at(COARSEST)
-        if nearest <= target:
-            raise BudgetError(
-                f"no step was found for {target:,} bytes in {len(search.points)} measurements; "
-                f"{nearest:,} bytes can be reached, ask for that or for a size nearer to the original's"
-            )
+    target, points = search.target, search.points
+    if all(n_bytes > target for n_bytes in points.values()):
+        raise _too_small(target, search.at(COARSEST), len(points))
+    best = max((x for x, n_bytes in points.items() if n_bytes <= target), key=lambda x: points[x])
+    if points[best] >= LOWEST * target:
+        return Solution(2.0**best, points[best], len(points))
+    above = min((n_bytes for n_bytes in points.values() if n_bytes > target), default=None)
+    if above is None:
         raise BudgetError(
-            f"{target:,} bytes cannot be reached: with every weight rounded to zero {nearest:,} bytes remain; "
-            "ask for at least that"
-        )
-    if too_fine is None:
-        raise BudgetError(
-            f"{target:,} bytes cannot be filled: the finest steps make {search.points[fits]:,} bytes; "
-            "ask for at most that, or store the checkpoint without loss (tersor pack)"
+            f"{target:,} bytes cannot be filled: the finest steps tried make {points[best]:,} bytes; ask for at most "
+            "that, or store the checkpoint without loss (tersor pack)"
         )
     raise BudgetError(
-        f"no step makes a file between 99% and 100% of {target:,} bytes: the nearest are {search.points[fits]:,} and "
-        f"{search.points[too_fine]:,} bytes; ask for one of those"
+        f"no step makes a file between 99% and 100% of {target:,} bytes: the nearest are {points[best]:,} and "
+        f"{above:,} bytes; ask for one of those"
+    )
+
+
+def _too_small(target: int, smallest: int, n_measurements: int) -> BudgetError:
+    if smallest > target:
+        return BudgetError(
+            f"{target:,} bytes cannot be reached: with every weight rounded to zero {smallest:,} bytes remain; "
+            "ask for at least that"
+        )
+    return BudgetError(
+        f"no step was found for {target:,} bytes in {n_measurements} measurements; {smallest:,} bytes can be reached, "
+        "ask for that or for a size nearer to the original's"
     )

@@ -41,7 +41,10 @@ def quantize_model(
         elif tensor.method == "keep":
             yield tensor, Dense(np.ascontiguousarray(read(tensor.spec.name)))
         else:
-            yield tensor, quantize_tensor(read, tensor, statistics, delta, threads=threads, rate_weight=rate_weight)
+            yield (
+                tensor,
+                quantize_tensor(read, tensor, statistics, delta, threads=threads, rate_weight=rate_weight),
+            )
 
 
 def quantize_tensor(
@@ -85,7 +88,7 @@ def _statistics_of(tensor: TensorPlan, statistics: Statistics) -> TensorStatisti
 
 
 def _base_step(tensor: TensorPlan, statistics: Statistics, weight: np.ndarray) -> float:
-    """The measured step for delta = 1; of a tensor that was not measured, half of what a typical one of its scale has."""
+    """The measured step for delta = 1; if there is none, half of what a typical tensor of this scale has."""
     known = statistics.base_steps.get(tensor.parameter or "")
     if known is not None:
         return known

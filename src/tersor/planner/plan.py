@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from tersor.calibrate.collect import is_small
 from tersor.calibrate.roles import ParameterRole
+from tersor.calibrate.walk import is_small
 from tersor.errors import BudgetError
 from tersor.planner.names import match_names
 from tersor.types import FLOAT_DTYPES, TensorSpec
@@ -71,7 +71,10 @@ class Plan:
             shape = "x".join(map(str, tensor.spec.shape)) or "scalar"
             rows.append((tensor.spec.name, shape, tensor.spec.dtype, tensor.method, tensor.reason))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = ("  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) for row in rows)
+        lines = (
+            "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]])
+            for row in rows
+        )
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -88,8 +91,12 @@ def make_plan(
     aliases: tied tensor -> the tensor that holds its values. skip: glob patterns of names to keep without loss.
     """
     ties = aliases or {}
-    parameters = match_names({spec.name: spec.shape for spec in specs}, {n: role.shape for n, role in roles.items()})
-    return Plan(tuple(_plan_tensor(spec, roles.get(parameters.get(spec.name, "")), ties, skip) for spec in specs))
+    parameters = match_names(
+        {spec.name: spec.shape for spec in specs}, {n: role.shape for n, role in roles.items()}
+    )
+    return Plan(
+        tuple(_plan_tensor(spec, roles.get(parameters.get(spec.name, "")), ties, skip) for spec in specs)
+    )
 
 
 def check_budget(plan: Plan, target_bytes: int) -> None:
@@ -102,8 +109,8 @@ def check_budget(plan: Plan, target_bytes: int) -> None:
     named = ", ".join(f"{t.spec.name!r} ({t.spec.n_bytes:,} bytes: {t.reason})" for t in kept[:3])
     more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
     raise BudgetError(
-        f"{target_bytes:,} bytes cannot be reached: tensors that no step touches take {n_bytes:,} bytes before lossless "
-        f"coding: {named}{more}; allow a larger size, or let a step touch them (do not skip them)"
+        f"{target_bytes:,} bytes cannot be reached: tensors that no step touches take {n_bytes:,} bytes "
+        f"before lossless coding: {named}{more}; allow a larger size, or let a step touch them (do not skip them)"
     )
 
 

@@ -46,7 +46,9 @@ class RateMeter:
         self.counts += scale * found.reshape(self.counts.shape)
         self.raw_bits += scale * (float(low_bits.sum()) + float(np.count_nonzero(magnitudes)))
         for rows in (grid.row_exponents, grid.row_classes):
-            self.raw_bits += exponent_bits(rows) * (scale if rows.min(initial=0) != rows.max(initial=0) else 1.0)
+            self.raw_bits += exponent_bits(rows) * (
+                scale if rows.min(initial=0) != rows.max(initial=0) else 1.0
+            )
         for columns in (grid.column_exponents, grid.column_classes):
             self.raw_bits += exponent_bits(columns)
 

@@ -69,6 +69,10 @@ def check_arguments(weight: np.ndarray, config: QuantConfig, stats: TensorStatis
         raise UsageError(f"threads must be >= 1, got {config.threads}")
     rows, columns = weight.shape
     if stats.factor is not None and stats.factor.shape != (columns, columns):
-        raise ShapeError(f"factor has shape {stats.factor.shape}, a weight of shape {weight.shape} needs {(columns,) * 2}")
+        raise ShapeError(
+            f"factor has shape {stats.factor.shape}, a weight of shape {weight.shape} needs {(columns,) * 2}"
+        )
     if stats.row_weights is not None and stats.row_weights.shape != (rows,):
-        raise ShapeError(f"row_weights has shape {stats.row_weights.shape}, a weight of shape {weight.shape} needs {(rows,)}")
+        raise ShapeError(
+            f"row_weights has shape {stats.row_weights.shape}, a weight of shape {weight.shape} needs {(rows,)}"
+        )

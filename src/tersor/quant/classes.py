@@ -1,9 +1,9 @@
 """Entropy classes: how large the codes of a row and of a column are expected to be.
 
 |W| is modelled as the outer product of row scales a and column scales b; an element's class is
-round(4 log2(a_i / row step)) + round(4 log2(b_j / column step)), quarter octaves of its code's expected magnitude. The coder
-keeps one table per class, shared by the file, so classes cost nothing but their exponents, and those only pay in
-matrices large enough: `choose_classes` measures.
+round(4 log2(a_i / row step)) + round(4 log2(b_j / column step)), quarter octaves of its code's expected magnitude.
+The coder keeps one table per class, shared by the file, so classes cost nothing but their exponents, and those only
+pay in matrices large enough: `choose_classes` measures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _squares_times(weight: np.ndarray, power: np.ndarray, axis: int) -> np.ndarr
             mean += np.einsum("ij,i->j", squared, inverse[rows])
         else:
             mean[rows] = np.einsum("ij,j->i", squared, inverse)
-    return mean / weight.shape[axis]
+    return np.asarray(mean / weight.shape[axis])
 
 
 def expected_classes(
@@ -104,4 +104,4 @@ def _table_of_bits() -> np.ndarray:
 
 
 def _limited(classes: np.ndarray) -> np.ndarray:
-    return np.clip(classes, -CLASS_LIMIT, CLASS_LIMIT).astype(np.int16)
+    return np.asarray(np.clip(classes, -CLASS_LIMIT, CLASS_LIMIT), np.int16)

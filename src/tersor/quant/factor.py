@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from tersor.errors import NonFiniteError, ShapeError
 
 MAX_DAMPING_ROUNDS = 8
+_COLUMNS_AT_ONCE = 256
 
 
 def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
@@ -16,13 +18,13 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
     damping: > 0; raised tenfold until the Cholesky factorisation exists.
     float64 inside: float32 sums lose the small eigenvalues that the feedback lives on.
     """
-    import torch
-
     if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1]:
         raise ShapeError(f"a Hessian is square, got shape {hessian.shape}")
     mean = float(np.diagonal(hessian).mean(dtype=np.float64)) if hessian.size else 0.0
     if not np.isfinite(mean) or not np.isfinite(hessian).all():
-        raise NonFiniteError("the Hessian holds NaN or infinity; check the calibration text and the model's dtype")
+        raise NonFiniteError(
+            "the Hessian holds NaN or infinity; check the calibration text and the model's dtype"
+        )
     # H = R R' with R upper (Cholesky of the matrix read backwards), so U = R^-1: one factorisation, one inverse.
     backwards = torch.from_numpy(hessian[::-1, ::-1] / np.float64(mean if mean > 0 else 1.0))
     for _ in range(MAX_DAMPING_ROUNDS):
@@ -32,8 +34,21 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
             break
         damping *= 10
     else:
-        raise NonFiniteError(f"the Hessian has no Cholesky factor even with damping {damping:g}; it is not semidefinite")
+        raise NonFiniteError(
+            f"the Hessian has no Cholesky factor even with damping {damping:g}: it is not semidefinite"
+        )
     del backwards  # of a wide layer each of these is large
-    inverse = torch.linalg.solve_triangular(lower, torch.eye(len(lower), dtype=torch.float64), upper=False)
-    del lower
-    return np.ascontiguousarray(inverse.flip(0, 1).to(torch.float32).numpy())
+    return _upper_inverse(lower)
+
+
+def _upper_inverse(lower: torch.Tensor) -> np.ndarray:
+    """The inverse of `lower` read backwards, float32, some columns at a time."""
+    n = len(lower)
+    factor = np.zeros((n, n), np.float32)
+    for start in range(0, n, _COLUMNS_AT_ONCE):
+        stop = min(n, start + _COLUMNS_AT_ONCE)
+        # Columns start..stop of L^-1 are zero above row `start`.
+        identity = torch.eye(n - start, stop - start, dtype=torch.float64)
+        inverse = torch.linalg.solve_triangular(lower[start:, start:], identity, upper=False)
+        factor[: n - start, n - stop : n - start] = inverse.flip(0, 1).numpy()
+    return factor

@@ -7,7 +7,7 @@ import numpy as np
 from tersor.layouts.grid import ROOTS
 
 QUARTERS_PER_OCTAVE = 4
-# float32 holds 2**-126 .. 2**127; row + column exponents stay far inside.
+# Half of what the format allows for row + column exponent.
 EXPONENT_LIMIT = 240
 _GOLDEN = 0.6180339887498949
 
@@ -15,13 +15,13 @@ _GOLDEN = 0.6180339887498949
 def steps_of(exponents: np.ndarray) -> np.ndarray:
     """2**(exponents / 4) as float32, by the constants of the format."""
     exponents = exponents.astype(np.int32)
-    return np.ldexp(ROOTS[exponents & 3], exponents >> 2)
+    return np.asarray(np.ldexp(ROOTS[exponents & 3], exponents >> 2), np.float32)
 
 
 def quarter_octaves(values: np.ndarray) -> np.ndarray:
     """round(4 log2(values)) as int16, kept within +-EXPONENT_LIMIT. values: > 0."""
     exponents = np.rint(QUARTERS_PER_OCTAVE * np.log2(values.astype(np.float64)))
-    return np.clip(exponents, -EXPONENT_LIMIT, EXPONENT_LIMIT).astype(np.int16)
+    return np.asarray(np.clip(exponents, -EXPONENT_LIMIT, EXPONENT_LIMIT), np.int16)
 
 
 def dithered_quarter_octaves(value: float, count: int) -> np.ndarray:
@@ -32,4 +32,4 @@ def dithered_quarter_octaves(value: float, count: int) -> np.ndarray:
     """
     exact = QUARTERS_PER_OCTAVE * np.log2(value)
     spread = np.modf((np.arange(count) + 0.5) * _GOLDEN)[0]
-    return np.clip(np.floor(exact + spread), -EXPONENT_LIMIT, EXPONENT_LIMIT).astype(np.int16)
+    return np.asarray(np.clip(np.floor(exact + spread), -EXPONENT_LIMIT, EXPONENT_LIMIT), np.int16)

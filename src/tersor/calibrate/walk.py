@@ -12,6 +12,7 @@ from torch import nn
 from tersor.calibrate.batches import Batch, make_batches
 from tersor.calibrate.hessians import HessianSum, HessianWalk
 from tersor.calibrate.importance import row_weights
+from tersor.calibrate.memory import return_free_memory
 from tersor.calibrate.roles import ParameterRole, parameter_roles
 from tersor.calibrate.sensitivity import base_steps, probe_groups
 from tersor.calibrate.statistics import Statistics
@@ -21,7 +22,7 @@ from tersor.errors import UsageError
 from tersor.quant.factor import inverse_factor
 
 BATCH_TOKENS = 256
-GROUP_BYTES = 80 << 20
+GROUP_BYTES = 40 << 20
 PROBE_TOKENS = 1536
 # Of the mean diagonal. Embeddings get more: their Hessian comes from gradients alone.
 DAMPING = 0.01
@@ -76,13 +77,14 @@ def collect(
 
 
 class _Counter:
-    """Counts calls from `done` and reports them."""
+    """Counts units of work from `done`, reports them, and tidies the memory after each."""
 
     def __init__(self, stage: str, done: int, total: int, report: Progress) -> None:
         self.stage, self.done, self.total, self.report = stage, done, total, report
 
     def __call__(self) -> None:
         self.done += 1
+        return_free_memory()
         self.report(self.stage, self.done, self.total)
 
 
@@ -167,4 +169,9 @@ def _probe_batches(text: CalibrationText) -> list[Batch]:
 
 
 def _provenance(text: CalibrationText, seed: int) -> dict[str, str | int]:
-    return {"calibration": text.source, "calibration_sha256": text.sha256, "calibration_tokens": text.n_tokens, "seed": seed}
+    return {
+        "calibration": text.source,
+        "calibration_sha256": text.sha256,
+        "calibration_tokens": text.n_tokens,
+        "seed": seed,
+    }
