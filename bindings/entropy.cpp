@@ -31,6 +31,7 @@ std::span<T> span_of(const nb::ndarray<T, Rest...>& array) {
 ByteSpan span_of(const nb::bytes& bytes) { return {static_cast<const std::uint8_t*>(bytes.data()), bytes.size()}; }
 nb::bytes to_bytes(const Bytes& bytes) { return nb::bytes(bytes.data(), bytes.size()); }
 
+// Outputs are bound with noconvert(): nanobind would otherwise fill a converted copy and drop it.
 void require(bool condition, const char* what) {
     if (!condition) raise_for(Status::bad_argument, what);
 }
@@ -75,7 +76,7 @@ void bind_tables(nb::module_& module) {
             require(n_used > 0 && n_used < (std::size_t{1} << precision), "normalize: number of nonzero counts");
             normalize(span_of(counts), precision, span_of(frequencies));
         },
-        "counts"_a, "precision"_a, "frequencies"_a, "Fill frequencies that add up to 2**precision.");
+        "counts"_a, "precision"_a, "frequencies"_a.noconvert(), "Fill frequencies that add up to 2**precision.");
 }
 
 void bind_float_rows(nb::module_& module) {
@@ -94,7 +95,7 @@ void bind_float_rows(nb::module_& module) {
             for (std::size_t i = 0; i < fast.size(); ++i) fast.data()[i] += counts->fast[i / 16][i % 16];
             for (std::size_t i = 0; i < 64; ++i) row_classes.data()[i] += counts->row_classes[i];
         },
-        "words"_a, "unit"_a, "row_length"_a, "stride"_a, "balanced"_a, "fast"_a, "row_classes"_a,
+        "words"_a, "unit"_a, "row_length"_a, "stride"_a, "balanced"_a.noconvert(), "fast"_a.noconvert(), "row_classes"_a.noconvert(),
         "Add the histograms of `words` to the three arrays (16, 64), (16, 16) and (64,).");
     module.def(
         "encode_float_rows",
@@ -128,7 +129,7 @@ void bind_float_rows(nb::module_& module) {
             }
             raise_for(status, "float rows");
         },
-        "payload"_a, "unit"_a, "balanced"_a.none(), "fast"_a.none(), "side"_a, "class_table"_a, "out"_a, "Fill out from a float-row payload. Raises CorruptError.");
+        "payload"_a, "unit"_a, "balanced"_a.none(), "fast"_a.none(), "side"_a, "class_table"_a, "out"_a.noconvert(), "Fill out from a float-row payload. Raises CorruptError.");
 }
 
 void bind_integers(nb::module_& module) {
@@ -148,7 +149,7 @@ void bind_integers(nb::module_& module) {
             raise_for(decode_integers(in, table_at(side, table), low, high, span_of(out)), "integers");
             return payload.size() - in.remaining();
         },
-        "payload"_a, "side"_a, "table"_a, "low"_a, "high"_a, "out"_a, "Fill out and return the number of bytes read. Raises CorruptError.");
+        "payload"_a, "side"_a, "table"_a, "low"_a, "high"_a, "out"_a.noconvert(), "Fill out and return the number of bytes read. Raises CorruptError.");
     module.def(
         "integers_offset", [](const Array<const std::int32_t, 1>& values) { return integers_offset(span_of(values)); }, "values"_a,
         "What encode_integers takes out of all values (their median).");
@@ -176,7 +177,7 @@ void bind_codes(nb::module_& module) {
             nb::gil_scoped_release release;
             count_codes(span_of(codes), shape, first_class, static_cast<int>(counts.shape(1)), static_cast<int>(counts.shape(2) / 2), span_of(counts), span_of(outside));
         },
-        "codes"_a, "row_class"_a, "column_class"_a, "trellis_rows"_a, "first_class"_a, "counts"_a, "outside"_a,
+        "codes"_a, "row_class"_a, "column_class"_a, "trellis_rows"_a, "first_class"_a, "counts"_a.noconvert(), "outside"_a.noconvert(),
         "Add the histogram of codes by class to counts (halves, classes, 2 range + 1) and outside (halves, classes).");
     module.def(
         "encode_codes",
@@ -206,7 +207,7 @@ void bind_codes(nb::module_& module) {
             }
             raise_for(status, "codes");
         },
-        "payload"_a, "row_class"_a, "column_class"_a, "trellis_rows"_a, "tables"_a, "out"_a, "Fill out (rows, columns) from a code payload. Raises CorruptError.");
+        "payload"_a, "row_class"_a, "column_class"_a, "trellis_rows"_a, "tables"_a, "out"_a.noconvert(), "Fill out (rows, columns) from a code payload. Raises CorruptError.");
     module.def(
         "trellis_levels",
         [](const Codes& codes, std::size_t trellis_rows, const Array<float, 2>& levels) {
@@ -214,7 +215,7 @@ void bind_codes(nb::module_& module) {
             nb::gil_scoped_release release;
             trellis_levels(span_of(codes), codes.shape(0), codes.shape(1), trellis_rows, span_of(levels));
         },
-        "codes"_a, "trellis_rows"_a, "levels"_a, "Fill levels, float32, with those of trellis codes.");
+        "codes"_a, "trellis_rows"_a, "levels"_a.noconvert(), "Fill levels, float32, with those of trellis codes.");
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ void round_with_feedback_into(const Matrix& weights, const Matrix& factor, const
 void bind_quantize(nb::module_& module) {
     module.def("round_with_feedback", &round_with_feedback_into, nb::arg("weights"), nb::arg("factor"),
                nb::arg("row_steps"), nb::arg("column_steps"), nb::arg("row_dead_zones"),
-               nb::arg("column_dead_zones"), nb::arg("codes"), nb::arg("threads"),
+               nb::arg("column_dead_zones"), nb::arg("codes").noconvert(), nb::arg("threads"),
                "Fill codes (int32, like weights) by rounding column after column with error feedback (factor of shape (0, 0): none).");
 }
 

@@ -16,7 +16,7 @@ import zstandard
 from reference_reader.blake3 import blake3
 from reference_reader.codes import NEXT_STATE
 from reference_reader.crc32c import crc32c
-from reference_reader.float_rows import FloatFormat
+from reference_reader.float_rows import BF16, F16, FloatFormat
 from reference_reader.rans import A8, A12, StreamFormat, slot_map
 from reference_reader.tables import TableSets
 
@@ -294,7 +294,7 @@ def archive_bytes(
 
 
 DENSE = np.arange(2 * 3 * 40, dtype="<f4").reshape(2, 3, 40)
-CODES = np.round(np.random.default_rng(8).standard_cauchy((7, 65)) * 3).astype(np.int64)
+CODES = np.round(np.random.RandomState(8).standard_cauchy((7, 65)) * 3).astype(np.int64)
 
 
 def sample_tensors() -> dict[str, tuple[list[Any], bytes]]:
@@ -309,6 +309,53 @@ def sample_tensors() -> dict[str, tuple[list[Any], bytes]]:
         "trellis": grid_record(CODES, "F32", restart=3),
         "codebook": grid_record(np.abs(CODES) % 4, "BF16", codebook=CODEBOOK),
         "future": (["F32", [2], 3, None, None, 0, 0, 0, b"", b""], b""),
+    }
+
+
+WORDS = np.random.RandomState(9).permutation(1 << 16)[:300].astype("<u2")
+FORMS = {"BF16": (0, BF16), "F16": (1, F16)}  # float unit and format of a dtype
+
+
+def stored_record(dtype: str, shape: list[int], data: bytes, stored: bytes) -> tuple[list[Any], bytes]:
+    """A dense tensor of one block, which is `stored` in whatever form and decodes to `data`."""
+    n_rows = int(np.prod(shape[:-1]))
+    checksum = struct.pack("<I", crc32c(data))
+    record = [dtype, shape, 0, None, blake3(data)[:20], 0, n_rows, shape[-1], varint(len(stored)), checksum]
+    return record, stored
+
+
+def float_arrays() -> dict[str, tuple[str, np.ndarray]]:
+    """Name -> dtype and values of `float_tensors`; BF16 as uint16 of the same bits."""
+    arrays = {
+        f"{dtype} {coder}": (dtype, WORDS.reshape(6, 50).view("<u2" if dtype == "BF16" else "<f2"))
+        for dtype in FORMS
+        for coder in ("balanced", "fast")
+    }
+    return arrays | {
+        "F32": ("F32", WORDS.view("<f4").reshape(150)),
+        "floats in bytes": ("U8", np.frombuffer(WORDS.tobytes() + b"!", np.uint8)),
+        "planes": ("U8", np.frombuffer(b"abcdefghijk", np.uint8)),
+    }
+
+
+def float_tensors() -> dict[str, tuple[list[Any], bytes]]:
+    """Dense tensors in the forms that `dense_record` does not use: planes, and float rows of every unit and coder."""
+    rows = {
+        (dtype, coder): write_float_rows(WORDS, form, coder == "fast", [-9, 0, 3, 30], 77, 3)
+        for dtype, (_, form) in FORMS.items()
+        for coder in ("balanced", "fast")
+    }
+    upper = write_float_rows(WORDS[1::2], BF16, True, [1, 2, 3], 64, 2)
+    low = [WORDS.tobytes()[plane::4] for plane in (0, 1)]
+    stored = {
+        f"{dtype} {coder}": bytes([2, FORMS[dtype][0]]) + payload for (dtype, coder), payload in rows.items()
+    }
+    stored["F32"] = b"\2\2" + varint(len(upper)) + (b"\0" + varint(150)) * 2 + upper + b"".join(low)
+    stored["floats in bytes"] = b"\2\1" + rows["F16", "fast"] + b"!"
+    stored["planes"] = b"\1\3" + b"\0\3" * 3 + b"adgbehcfi" + b"jk"
+    return {
+        name: stored_record(dtype, list(array.shape), array.tobytes(), stored[name])
+        for name, (dtype, array) in float_arrays().items()
     }
 
 
@@ -336,7 +383,7 @@ def write_folder(root: Path) -> None:
     ]
     original = b"header" + DENSE.tobytes() + b"!"
     files = [file_record("model.safetensors", original, [b"header", 0, b"!"])]
-    data = archive_bytes(sample_tensors(), files, folder)
+    data = archive_bytes(sample_tensors() | float_tensors(), files, folder)
     (root / "model.tersor.safetensors").write_bytes(data)
 
 

@@ -2,7 +2,6 @@
 
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +20,6 @@ from handmade_archives import (
     expected_grid,
     file_record,
     flat_frequencies,
-    grid_record,
     sample_tensors,
     small_archive,
     write_codes,
@@ -239,39 +237,6 @@ def test_unknown_dtype_makes_only_its_tensor_unreadable(tmp_path: Path) -> None:
     archive = read_bytes(tmp_path, archive_bytes(tensors, [], None))
     assert list(archive.tensors) == ["dense"]
     assert "dtype 'F3'" in archive.unreadable["later"]
-
-
-def changed(name: str, number: int, value: Any) -> bytes:
-    """The sample archive with one element of one tensor record changed."""
-    tensors = sample_tensors()
-    record, stream = tensors[name]
-    tensors[name] = ([*record[:number], value, *record[number + 1 :]], stream)
-    return archive_bytes(tensors, [], None)
-
-
-BROKEN_RECORDS = {
-    "blocks higher than the matrix": ("plain", 6, 8, "blocks of 8 x 65"),
-    "blocks wider than the matrix": ("plain", 7, 96, "blocks of 7 x 96"),
-    "blocks of an empty tensor": ("empty ∅", 7, 5, "no elements, but a head or blocks"),
-    "head of an empty tensor": ("empty ∅", 5, 4, "dense with meta or head"),
-    "a codebook for trellis codes": ("trellis", 3, [0, 1, 0, "", 4, 3], "a codebook for trellis codes"),
-    "too long a codebook": ("codebook", 3, [0, 1, 0, "", 65537, 0], "a codebook of 65537"),
-    "grid flags": ("plain", 3, [2, 1, 0, "", 0, 0], "grid flags 2"),
-    "groups that do not divide": ("grouped", 3, [1, 1, 14, "F16", 0, 0], "groups of 14"),
-}
-
-
-@pytest.mark.parametrize("what", BROKEN_RECORDS)
-def test_broken_records_are_rejected(tmp_path: Path, what: str) -> None:
-    name, number, value, message = BROKEN_RECORDS[what]
-    with pytest.raises(FormatError, match=message):
-        read_bytes(tmp_path, changed(name, number, value))
-
-
-def test_codebook_that_is_not_finite_is_rejected(tmp_path: Path) -> None:
-    tensors = {"codebook": grid_record(np.abs(CODES) % 4, "F32", codebook=(0.0, 1.0, float("nan"), 2.0))}
-    with pytest.raises(FormatError, match="codebook is not finite"):
-        read_bytes(tmp_path, archive_bytes(tensors, [], None))
 
 
 def test_white_space_in_the_header_is_rejected(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ struct RowModel {
 
 float value_of(std::uint16_t word, FloatFormat format) {
     if (format.exponent_bits == 8) return std::bit_cast<float>(std::uint32_t{word} << 16);
+    if ((word & 0x7C00) == 0x7C00) return INFINITY;
     // F16: shift exponent and mantissa into place, then rescale by 2^(127 - 15); subnormals come out right.
     const float magnitude = std::bit_cast<float>((word & 0x7FFFu) << 13) * 0x1p112f;
     return word & 0x8000 ? -magnitude : magnitude;

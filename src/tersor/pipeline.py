@@ -77,13 +77,13 @@ def compress(
     QUANTIZERS.get(chosen.method)
     if threads < 1:
         raise UsageError(f"threads={threads}: needs 1 or more")
-    checkpoint = scan(source)
+    checkpoint = scan(Path(source))
     if checkpoint.find(CONFIG_NAME) is None:
         raise UsageError(
             f"{source}: no config.json here; compress needs the folder of a Hugging Face model. "
             "Any other checkpoint can be stored without loss: tersor pack"
         )
-    target = OutputFolder(output, force=force, inputs=[source])  # refuses at once what could not be written later
+    target = OutputFolder(Path(output), force=force, inputs=[Path(source)])  # refuses at once what could not be written later
     with checkpoint.open_weights() as weights:
         report = progress or (lambda done, total, what: None)
         job = _Compression(checkpoint, weights, chosen, threads, report)

@@ -53,7 +53,7 @@ def read_codes(
     trellis_rows: rows after which the trellis restarts; 0 for plain codes.
     """
     n_rows, n_columns = len(row_classes), len(column_classes)
-    streams = _read_streams(cursor, table_set)
+    streams = read_streams(cursor, table_set)
     unit = max(1, trellis_rows)
     n_units = -(-n_rows // unit)
     bounds = [min(n_rows, first * unit) for first in split_rows(n_units, len(streams))]
@@ -70,7 +70,8 @@ def read_codes(
     return codes, odd
 
 
-def _read_streams(cursor: Cursor, table_set: TableSet) -> list[CodeStream]:
+def read_streams(cursor: Cursor, table_set: TableSet) -> list[CodeStream]:
+    """All streams of a code payload, not decoded yet."""
     n_streams = read_n_streams(cursor)
     n_lanes = lanes_of(cursor.u8(), cursor.what)
     lengths = [(cursor.varint(), cursor.varint(), cursor.varint()) for _ in range(n_streams)]

@@ -68,9 +68,6 @@ def read_float_rows(cursor: Cursor, count: int, float_format: FloatFormat, sets:
     classes = read_integers(cursor, n_rows, sets, FLOAT_ROW_CLASSES, I16)
     tables = sets.kind(coder.table_set).tables
     row_tables = 4 * shape_class + (classes & 3)
-    missing = int(row_tables.max(initial=0)) >= len(tables)
-    require(not missing or n_rows == 0, f"{cursor.what}: the file has {len(tables)} {coder.table_set} tables")
-
     lengths = [(cursor.varint(), cursor.varint()) for _ in range(n_streams)]
     states = [cursor.array(coder.stream_format.state_type, n_lanes) for _ in range(n_streams)]
     n_raw_bits = float_format.mantissa_bits - coder.top_bits + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .container import Container, read_container
+from .container import MAX_PATHS, Container, read_container
 from .errors import FormatError, require
 from .tensors import read_tensors, tensor_bytes
 
@@ -115,7 +115,7 @@ def _read_folder(archive: Archive, root: Path, record: Any, with_archives: bool)
     is_file, archives, side_files, empty_folders, lossless = record[:5]
     require(isinstance(is_file, bool) and isinstance(lossless, bool), "folder record: bool expected")
     for part in (archives, side_files, empty_folders):
-        require(isinstance(part, list), "folder record: array expected")
+        require(isinstance(part, list) and len(part) <= MAX_PATHS, "folder record: array expected")
     archive.is_file, archive.lossless, archive.empty_folders = is_file, lossless, empty_folders
     for path in empty_folders:
         _check_path(path)

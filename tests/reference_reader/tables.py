@@ -17,6 +17,8 @@ KINDS: dict[str, tuple[int, int | None]] = {
     "grid": (12, None),
 }
 MAX_RAW_BITS = 16
+N_FLOAT_TABLES = 16  # 4 shape classes x 4 quarters of an octave
+MAX_FIRST_CLASS = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,16 @@ def _parse(record: list[Any], what: str) -> TableSet:
     require(
         max(raw_bits, default=0) <= limit, f"{what}: {kind} table with {max(raw_bits, default=0)} raw bits"
     )
+    is_complete = not kind.startswith("float") or len(raw_bits) == N_FLOAT_TABLES
+    require(is_complete, f"{what}: {len(raw_bits)} {kind} tables, {N_FLOAT_TABLES} needed")
     lists = read_frequencies(frequencies, len(raw_bits), n_symbols, precision, what)
     tables = Tables(stream_format, lists, list(raw_bits))
     return TableSet(kind, tables, *_parse_classes(kind, first_class, class_map, len(raw_bits), what))
 
 
 def _parse_classes(kind: str, first: Any, class_map: Any, n_tables: int, what: str) -> tuple[int, np.ndarray]:
-    require(isinstance(first, int), f"{what}: first_class is not an integer")
+    is_small = isinstance(first, int) and abs(first) <= MAX_FIRST_CLASS
+    require(is_small, f"{what}: first_class {first!r} is not within {MAX_FIRST_CLASS}")
     require(isinstance(class_map, bytes), f"{what}: class_map is no bin")
     numbers = list(class_map)
     if kind != "grid":

@@ -56,7 +56,7 @@ class Block:
 def read_tensors(container: Container) -> tuple[list[np.ndarray | None], dict[str, str]]:
     """The tensors in order (None: uses something unknown), and why those are unreadable, by name."""
     records = [
-        _parse_record(record, stream, container)
+        parse_record(record, stream, container)
         for record, stream in zip(container.tensors, container.streams, strict=True)
     ]
     arrays: list[np.ndarray | None] = []
@@ -81,7 +81,8 @@ def tensor_bytes(array: np.ndarray) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
-def _parse_record(record: Any, stream: Stream, container: Container) -> Record:
+def parse_record(record: Any, stream: Stream, container: Container) -> Record:
+    """One Tensor of the index with its stream."""
     what = f"tensor {stream.name!r}"
     require(isinstance(record, list) and len(record) >= 10, f"{what}: index entry is not an array of 10")
     dtype, shape, layout, meta, digest, n_head, block_rows, block_columns, lengths, checksums = record[:10]

@@ -22,6 +22,7 @@ PREFIX = struct.Struct("<6sBBIII")  # magic, version, 0, index length, index CRC
 _ZSTD_LEVEL = 19
 # Far beyond what version 1 uses; the tables themselves are checked when a tensor needs them.
 _MAX_SYMBOLS, _MAX_PRECISION, _MAX_CLASS = 1 << 16, 32, 1 << 30
+_SINGLE_KINDS = ("float12", "float8", "side")  # a block finds these by their kind
 
 Natural = Annotated[int, Meta(ge=0, le=limits.MAX_ELEMENTS)]
 Names = Annotated[list[str], Meta(max_length=limits.MAX_NAMES)]
@@ -228,6 +229,10 @@ def _decompress(frame: memoryview, n_bytes: int, where: str) -> bytes:
 
 
 def _check_table_sets(table_sets: list[TableSet]) -> None:
+    kinds = [tables.kind for tables in table_sets]
+    for kind in _SINGLE_KINDS:
+        if kinds.count(kind) > 1:
+            raise CorruptError(f"{kinds.count(kind)} table sets of kind {kind!r}; needs at most one")
     for number, tables in enumerate(table_sets):
         in_range = 0 < tables.symbols <= _MAX_SYMBOLS and 0 < tables.precision <= _MAX_PRECISION
         if not in_range or abs(tables.first_class) > _MAX_CLASS:

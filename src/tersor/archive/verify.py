@@ -91,6 +91,10 @@ class _Check:
     def contents(self, file: ArchiveFile) -> None:
         """Decode every tensor once, feeding the SHA-256 of the original file that it is part of."""
         self.n_tensors += len(file.streams)
+        try:
+            file.index.provenance_dict()
+        except CorruptError as exc:
+            self.problems.append(f"{file.name}: {exc}")
         seen: set[int] = set()
         for record in file.index.files:
             digest, n_bytes, n_before = sha256(), 0, len(self.problems)

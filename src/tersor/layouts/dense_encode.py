@@ -43,7 +43,7 @@ def encode_block(dtype: str, block: npt.NDArray[Any], context: Context) -> bytes
     elif block.dtype.itemsize > 1:
         candidates.append(_planes(data, block.dtype.itemsize, (context.codec, "raw"), context))
     else:
-        candidates.append(_bytes_form(context.codec, make_codec(context.codec).encode(data), context))
+        candidates.append(_bytes_form(*encode_smallest(data, (context.codec, "raw")), context))
     return min(candidates, key=len)
 
 
@@ -153,7 +153,7 @@ def _float_rows(dtype: str, block: npt.NDArray[Any], context: Context) -> bytes:
         words,
         WORD_FORMAT[unit],
         _CODER[context.level],
-        row_length_of(block.shape[1]),
+        row_length_of(*block.shape),
         n_streams,
         choose_lanes(len(words), n_streams),
         compile_tables(tables),

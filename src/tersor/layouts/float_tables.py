@@ -46,7 +46,7 @@ class FloatTableCounts:
             for column in range(0, columns, blocks.columns):
                 block = matrix[row : row + blocks.rows, column : column + blocks.columns]
                 self.add_words(
-                    float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(block.shape[1])
+                    float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(*block.shape)
                 )
 
     def add_words(self, words: npt.NDArray[np.uint16], unit: int, row_length: int) -> None:
@@ -68,8 +68,18 @@ class FloatTableCounts:
         if not self._row_classes.any():
             return []
         if level == "fast":
-            return [make_table_set("float8", self._fast, precision=8, rare=RARE_FAST)]
-        return [make_table_set("float12", self._balanced, precision=12, rare=RARE_BALANCED)]
+            return [make_table_set("float8", _trained(self._fast), precision=8, rare=RARE_FAST)]
+        return [make_table_set("float12", _trained(self._balanced), precision=12, rare=RARE_BALANCED)]
+
+
+def _trained(counts: Counts) -> Counts:
+    """The counts (16, symbols), where tables without any take those of their shape class, else of all.
+
+    A sample of a block may fall into another shape class than the block; it should not escape everywhere.
+    """
+    by_shape = counts.reshape(4, 4, -1).sum(axis=1).repeat(4, axis=0)
+    by_shape[~by_shape.any(axis=1)] = counts.sum(axis=0)
+    return np.where(counts.any(axis=1, keepdims=True), counts, by_shape)
 
 
 def fit_float_tables(

@@ -20,6 +20,9 @@ def float_words(dtype: str, block: npt.NDArray[np.generic]) -> npt.NDArray[np.ui
     return flat.view("<u2")
 
 
-def row_length_of(columns: int) -> int:
-    """Length of the rows that share a scale class: the matrix rows where vector code can walk them."""
-    return columns if columns % 32 == 0 and columns >= 64 else _SEGMENT
+def row_length_of(rows: int, columns: int) -> int:
+    """Length of the runs that share a scale class: the rows of a block where there are several and vector code can walk them.
+
+    A single long row would train and use the tables of one quarter octave only.
+    """
+    return columns if rows > 1 and columns % 32 == 0 and columns >= 64 else _SEGMENT

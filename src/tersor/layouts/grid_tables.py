@@ -53,7 +53,7 @@ class _Group:
 class GridCounts:
     """Collects the histograms of all grids of a file, then makes its tables.
 
-    Memory: 8 MB, whatever the number and size of the grids.
+    Memory: 8 MB, with trellis codes 16, whatever the number and size of the grids.
     """
 
     def __init__(self) -> None:
@@ -148,9 +148,8 @@ def _make_group(counts: Floats, outside: float, last: int) -> _Group:
     group = _Group(counts, outside, np.inf, 0, last)
     for raw_bits in range(MAX_RAW_BITS + 1):
         bits = _code_bits(_fold(group, raw_bits).astype(np.float64)) + raw_bits * (counts.sum() + outside)
-        if bits >= group.bits:
-            break
-        group.bits, group.raw_bits = float(bits), raw_bits
+        if bits < group.bits:
+            group.bits, group.raw_bits = float(bits), raw_bits
     return group
 
 

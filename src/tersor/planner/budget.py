@@ -65,8 +65,10 @@ class _Search:
         nearest = low if low is not None else high
         assert nearest is not None, "propose needs a measured point"
         step = (aim - self.points[nearest]) / slope
-        # Towards the target by at least a little, and never further than two octaves.
-        step = max(0.002, min(2.0, step)) if low is not None else min(-0.002, max(-2.0, step))
+        # Never further than two octaves, and by at least a little, ever more of it: where small tensors are most of the
+        # file the slope is far off, and steps that follow it would creep.
+        least = min(2.0, 0.0005 * 4.0 ** len(self.points))
+        step = max(least, min(2.0, step)) if low is not None else min(-least, max(-2.0, step))
         return min(max(nearest + step, FINEST), COARSEST)
 
 

@@ -27,7 +27,7 @@ def quantize_model(
     delta: float,
     *,
     threads: int = 1,
-    rate_weight: float = 0.1,
+    rate_weight: float = 0.05,
 ) -> Iterator[tuple[TensorPlan, Grid | Dense | Alias]]:
     """Yield each tensor of the plan in order with its layout; one tensor is in memory at a time.
 
@@ -54,7 +54,7 @@ def quantize_tensor(
     delta: float,
     *,
     threads: int = 1,
-    rate_weight: float = 0.1,
+    rate_weight: float = 0.05,
     rows: slice = slice(None),
 ) -> Grid:
     """The grid of one tensor; `rows` restricts it to some rows of its matrix (for estimates)."""

@@ -69,7 +69,7 @@ def estimate_bytes(
     delta: float,
     *,
     threads: int = 1,
-    rate_weight: float = 0.1,
+    rate_weight: float = 0.05,
     sample_elements: int = SAMPLE_ELEMENTS,
 ) -> float:
     """Estimated bytes of the archive at `delta`, from about sample_elements codes of every tensor."""

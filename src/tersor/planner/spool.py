@@ -35,4 +35,11 @@ class GridSpool:
         """Return the grid stored under a number."""
         codes = np.load(self._folder / f"{number}.codes.npy").astype(np.int32, copy=False)
         with np.load(self._folder / f"{number}.vectors.npz") as vectors:
-            return Grid(codes, *(vectors[name] for name in _VECTORS), transposed=bool(vectors["transposed"]))
+            return Grid(
+                codes=codes,
+                row_exponents=vectors["row_exponents"],
+                column_exponents=vectors["column_exponents"],
+                row_classes=vectors["row_classes"],
+                column_classes=vectors["column_classes"],
+                transposed=bool(vectors["transposed"]),
+            )
