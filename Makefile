@@ -5,7 +5,7 @@ VENV ?= .venv
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
     $$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PYTEST_ARGS ?=
-BENCHMARKS ?= $(sort $(wildcard benchmarks/bench_*.py))
+BENCHMARKS ?= $(addprefix benchmarks/,$(addsuffix .py,startup memory opening lossless determinism quality damage interrupt))
 
 venv := $(abspath $(VENV))
 bin := $(venv)/bin
@@ -45,9 +45,8 @@ cpp-test: $(venv)/.build-tools  ## C++ tests under ASan and UBSan; needs doctest
 docs: $(venv)/.installed-docs  ## HTML pages in docs/_build/html; a warning is an error
 	$(bin)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(venv)/.installed-test $(venv)/.built  ## run every benchmarks/bench_*.py (BENCHMARKS="..." for some)
-	@test -n "$(BENCHMARKS)" || { echo "make bench: no benchmarks/bench_*.py here; name some with BENCHMARKS=" >&2; exit 2; }
-	set -e; for script in $(BENCHMARKS); do HF_HUB_OFFLINE=1 $(bin)/python $$script; done
+bench: $(venv)/.installed-test $(venv)/.built  ## all figures of benchmarks/README.md, about an hour; needs TERSOR_DATA=FOLDER (BENCHMARKS="..." for some)
+	failed=0; for script in $(BENCHMARKS); do HF_HUB_OFFLINE=1 $(bin)/python $$script || failed=1; done; exit $$failed
 
 constraints:  ## pin the newest releases that work together, in a fresh environment
 	$(PYTHON) -m venv --clear build/pins

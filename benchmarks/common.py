@@ -1,6 +1,6 @@
 """What the benchmarks share: where models and data are, child processes and what they used, tables with bounds.
 
-The parent stays small on purpose (no numpy, no torch): a child inherits its parent's peak memory in the kernel's accounts.
+The parent stays small on purpose (no numpy, no torch): a child inherits its parent's peak in the kernel's accounts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -30,7 +30,9 @@ MIB = 1 << 20
 def arguments(description: str | None, *, needs_data: bool = False, **extra: str) -> argparse.Namespace:
     """Return the command line: --data (default $TERSOR_DATA), --work, and an option for each of `extra` (its help)."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, default=os.environ.get("TERSOR_DATA"), help="folder of the data sets")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("TERSOR_DATA"), help="folder of the data sets"
+    )
     parser.add_argument("--work", type=Path, default=None, help="where to work (default: a temporary folder)")
     for name, text in extra.items():
         parser.add_argument(f"--{name.replace('_', '-')}", default=None, help=text)
@@ -82,7 +84,10 @@ def run(*command: str | Path, environment: dict[str, str] | None = None) -> Fini
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.monotonic()
         child = subprocess.Popen(
-            [str(word) for word in command], stdout=out, stderr=err, env={**ENVIRONMENT, **(environment or {})}
+            [str(word) for word in command],
+            stdout=out,
+            stderr=err,
+            env={**ENVIRONMENT, **(environment or {})},
         )
         _, status, used = os.wait4(child.pid, 0)
         seconds = time.monotonic() - started
@@ -101,6 +106,23 @@ def tersor(*words: str | Path) -> Finished:
 def python(code: str, *words: str | Path) -> Finished:
     """Run Python code with `words` as sys.argv[1:], in this interpreter's environment."""
     return run(sys.executable, "-c", code, *words)
+
+
+MAKE_TINY_BERT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from models import tiny_bert
+tiny_bert(sys.argv[2], hidden=int(sys.argv[3]), layers=int(sys.argv[4]))
+"""
+
+
+def make_tiny_bert(folder: Path, *, hidden: int, layers: int) -> Path:
+    """Write the random BERT of tests/models.py (in a child process, which imports torch) and return its folder."""
+    tests = Path(__file__).resolve().parent.parent / "tests"
+    done = python(MAKE_TINY_BERT, tests, folder, str(hidden), str(layers))
+    if done.code:
+        sys.exit(done.stderr)
+    return folder
 
 
 def sha256(path: Path) -> str:
@@ -124,10 +146,10 @@ def weight_bytes(folder: Path) -> int:
 
 @dataclass(slots=True)
 class Table:
-    """A markdown table whose rows may miss bounds. `finish` prints it and says how many did."""
+    """A markdown table whose rows may miss bounds. columns: their heads, "like | this"."""
 
     title: str
-    columns: Sequence[str]
+    columns: str
     rows: list[list[str]] = field(default_factory=list)
     misses: list[str] = field(default_factory=list)
 
@@ -145,8 +167,8 @@ class Table:
     def print(self) -> None:
         """Print the table, then what was missed."""
         print(f"\n### {self.title}\n")
-        print("| " + " | ".join(self.columns) + " |")
-        print("|" + "---|" * len(self.columns))
+        print(f"| {self.columns} |")
+        print("|" + "---|" * (1 + self.columns.count("|")))
         for row in self.rows:
             print("| " + " | ".join(row) + " |")
         for miss in self.misses:
@@ -165,9 +187,10 @@ def finish(*tables: Table) -> None:
 def machine() -> str:
     """One line: processor, cores, load, versions."""
     names = ("tersor", "numpy", "torch", "transformers", "zstandard")
-    versions = ", ".join(f"{name} {version(name)}" for name in names if importlib.util.find_spec(name))
-    load = os.getloadavg()[1]
-    return f"{_processor()}, {os.cpu_count()} cores, load {load:.1f} in the last 5 minutes; Python {platform.python_version()}, {versions}"
+    versions = [f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name)}" for name in names if importlib.util.find_spec(name)]
+    load = f"load {os.getloadavg()[1]:.1f} in the last 5 minutes"
+    return f"{_processor()}, {os.cpu_count()} cores, {load}; {', '.join(versions)}"
 
 
 def _processor() -> str:

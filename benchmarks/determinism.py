@@ -27,7 +27,7 @@ def check(table: Table, name: str, work: Path, *words: str | Path) -> None:
 
 def main() -> None:
     options = arguments(__doc__, needs_data=True)
-    table = Table("Determinism", ["command", "files", "runs", "identical"])
+    table = Table("Determinism", "command | files | runs | identical")
     with work_folder(options.work) as work:
         check(table, "pack MiniLM", work, "pack", minilm())
         check(table, "pack MiniLM --level fast", work, "pack", minilm(), "--level", "fast")

@@ -1,6 +1,6 @@
 """Rows 5 and 6: ratio of `pack` on MiniLM in three float types, and a folder of all sorts restored byte for byte.
 
-Use: python benchmarks/lossless.py      about 2 minutes; ZIPNN_PYTHON names an interpreter that has zipnn (zipnn_peer.py)
+Use: python benchmarks/lossless.py      about 2 minutes; ZIPNN_PYTHON: an interpreter that has zipnn (zipnn_peer.py)
 Ratios are archive file bytes over original file bytes, header, index and checksums counted; zstd and zipnn code the
 same whole file. Speeds are information: GB of original bytes a second, one thread, medians of interleaved runs. pack
 includes reading, hashing and writing files; decoding reads every tensor of the archive into arrays that exist.
@@ -22,17 +22,21 @@ from statistics import median
 import ml_dtypes
 import numpy as np
 import zstandard
-from common import Table, arguments, finish, minilm, run, tree, work_folder
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import tersor
+from common import Table, arguments, finish, minilm, run, tree, work_folder
 from tersor.archive.file import ArchiveFile
 
 N_RUNS = 5
 LEVELS = ("fast", "balanced")
 BOUNDS = {("bfloat16", "fast"): 0.6635, ("bfloat16", "balanced"): 0.6580}
-FLOATS = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16), "float32": np.dtype(np.float32)}
+FLOATS = {
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float16": np.dtype(np.float16),
+    "float32": np.dtype(np.float32),
+}
 
 
 def tensors_of(path: Path) -> dict[str, np.ndarray]:
@@ -74,7 +78,10 @@ class Timings:
     decode: list[float] = field(default_factory=list)
 
     def cells(self, n_bytes: int) -> list[str]:
-        return [f"{n_bytes / 1e9 / median(seconds):.2f}" if seconds else "-" for seconds in (self.encode, self.decode)]
+        return [
+            f"{n_bytes / 1e9 / median(seconds):.2f}" if seconds else "-"
+            for seconds in (self.encode, self.decode)
+        ]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -124,7 +131,7 @@ def zipnn(path: Path, dtype: str, n_runs: int, timings: Timings | None = None) -
 
 
 def ratio_table(work: Path) -> Table:
-    columns = ["MiniLM as", "coder", "file ratio", "at most", "encode GB/s", "decode GB/s", "ok"]
+    columns = "MiniLM as | coder | file ratio | at most | encode GB/s | decode GB/s | ok"
     table = Table(f"Lossless, one file, one thread, medians of {N_RUNS}", columns)
     for dtype in FLOATS:
         path = write_cast(work / f"cast-{dtype}", dtype) / "model.safetensors"
@@ -179,7 +186,10 @@ def archive_sizes(packed: Path) -> dict[str, int]:
 
 
 def folder_table(work: Path) -> Table:
-    table = Table("A folder of all sorts: pack, verify, unpack", ["file", "bytes", "tersor balanced", "zstd -3", "zipnn", "restored"])
+    table = Table(
+        "A folder of all sorts: pack, verify, unpack",
+        "file | bytes | tersor balanced | zstd -3 | zipnn | restored",
+    )
     source, packed, back = work / "folder", work / "packed", work / "back"
     write_folder(source)
     tersor.pack(source, packed)
@@ -193,9 +203,18 @@ def folder_table(work: Path) -> Table:
             continue
         ok = table.check(after.get(name) == digest, f"{name} is not restored byte for byte")
         if name in sizes or "/" not in name:
-            table.add(name, f"{(source / name).stat().st_size:,}", *ratios(source / name, sizes.get(name)), ok)
+            table.add(
+                name, f"{(source / name).stat().st_size:,}", *ratios(source / name, sizes.get(name)), ok
+            )
     copied = [name for name, digest in before.items() if digest != "folder" and name not in sizes]
-    table.add(f"{len(copied)} small files that loaders look for by name", "", "copied", "", "", "yes" if not table.misses else "see above")
+    table.add(
+        f"{len(copied)} small files that loaders look for by name",
+        "",
+        "copied",
+        "",
+        "",
+        "yes" if not table.misses else "see above",
+    )
     return table
 
 
@@ -204,13 +223,19 @@ def ratios(path: Path, n_bytes: int | None) -> list[str]:
     data = path.read_bytes()
     if not data:
         return [f"{n_bytes} B" if n_bytes else "copied", "", ""]
-    dtype = "float32" if "minilm" in path.parts else "float16" if "fp16" in path.parts or path.suffix == ".dat" else "bfloat16"
-    peer = zipnn(path, dtype, 1)
+    peer = zipnn(path, _dtype_of(path), 1)
     return [
         f"{n_bytes / len(data):.4f}" if n_bytes else "copied",
         f"{len(zstandard.ZstdCompressor(level=3).compress(data)) / len(data):.4f}",
         f"{peer / len(data):.4f}" if peer else "-",
     ]
+
+
+def _dtype_of(path: Path) -> str:
+    """The float type that a file of `write_folder` holds, as zipnn has to be told."""
+    if "minilm" in path.parts:
+        return "float32"
+    return "float16" if "fp16" in path.parts or path.suffix == ".dat" else "bfloat16"
 
 
 def main() -> None:

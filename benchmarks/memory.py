@@ -17,7 +17,9 @@ model = transformers.AutoModel.from_pretrained(sys.argv[1])
 
 def main() -> None:
     options = arguments(__doc__, size="size to compress to (default 0.15x)")
-    table = Table("Peak memory of compress on MiniLM (FP32, 91 MB)", ["process", "peak MiB", "above loading", "at most", "ok"])
+    table = Table(
+        "Peak memory of compress on MiniLM (FP32, 91 MB)", "process | peak MiB | above loading | at most | ok"
+    )
     with work_folder(options.work) as work:
         loading = python(LOAD, minilm())
         if loading.code:
@@ -26,9 +28,21 @@ def main() -> None:
         compressing = tersor("compress", minilm(), "-o", work / "small", "--size", size, "--json", "-q")
         compressing.json()
     above = (compressing.peak_rss_bytes - loading.peak_rss_bytes) / MIB
-    table.add("import torch, transformers; AutoModel.from_pretrained", f"{loading.peak_rss_bytes / MIB:.0f}", "", "", "")
+    table.add(
+        "import torch, transformers; AutoModel.from_pretrained",
+        f"{loading.peak_rss_bytes / MIB:.0f}",
+        "",
+        "",
+        "",
+    )
     ok = table.check(above <= BOUND_MIB, f"compress takes {above:.0f} MiB above loading, at most {BOUND_MIB}")
-    table.add(f"tersor compress --size {size}", f"{compressing.peak_rss_bytes / MIB:.0f}", f"{above:.0f}", BOUND_MIB, ok)
+    table.add(
+        f"tersor compress --size {size}",
+        f"{compressing.peak_rss_bytes / MIB:.0f}",
+        f"{above:.0f}",
+        BOUND_MIB,
+        ok,
+    )
     finish(table)
 
 

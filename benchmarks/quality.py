@@ -57,13 +57,15 @@ def _target(size: str, n_input_bytes: int, n_params: int) -> int:
 
 def measure(task: str, metric: str, data: Path, *models: Path) -> list[tuple[float, float]]:
     """(value, standard error) of a metric of every model, the original first."""
-    result = tersor("evaluate", *models, "--task", task, "--data", data, "--threads", "1", "--json", "-q").json()
+    result = tersor(
+        "evaluate", *models, "--task", task, "--data", data, "--threads", "1", "--json", "-q"
+    ).json()
     found = [{m["name"]: m for m in model["metrics"]}[metric] for model in result["models"]]
     return [(m["value"], m["stderr"]) for m in found]
 
 
 def embedding_table(data: Path, work: Path) -> Table:
-    columns = ["size", "weight bytes", "of the target", "bits/param", "1 - cos", "at most", "seconds", "peak MiB", "ok"]
+    columns = "size | weight bytes | of the target | bits/param | 1 - cos | at most | seconds | peak MiB | ok"
     table = Table("MiniLM, default calibration; 300 held-out WikiText sentences", columns)
     for size, bound in BOUNDS_MINILM.items():
         made = compress(minilm(), work / f"minilm-{size}", size)
@@ -75,7 +77,7 @@ def embedding_table(data: Path, work: Path) -> Table:
 
 
 def wikitext_table(data: Path, work: Path) -> Table:
-    columns = ["bits/param asked", "weight bytes", "of the target", "bits/param", "1 - cos", "prototype", "seconds", "peak MiB"]
+    columns = "bits/param asked | weight bytes | of the target | bits/param | 1 - cos | prototype | seconds | peak MiB"
     table = Table("MiniLM calibrated on WikiText validation (information, no bound)", columns)
     text = data / "wikitext2" / "wiki.valid.tokens"
     for size, prototype in PROTOTYPE.items():
@@ -86,9 +88,11 @@ def wikitext_table(data: Path, work: Path) -> Table:
 
 
 def stories_table(data: Path, work: Path) -> Table:
-    columns = ["size", "weight bytes", "of the target", "bits/param"]
-    columns += ["ts_valid_30k.txt: original, compressed", "ratio", "separate stories: original, compressed", "ratio"]
-    table = Table("stories260k Llama, default calibration; perplexity", [*columns, "at most", "seconds", "peak MiB", "ok"])
+    columns = (
+        "size | weight bytes | of the target | bits/param | ts_valid_30k.txt: original, compressed | ratio | "
+    )
+    columns += "separate stories: original, compressed | ratio | at most | seconds | peak MiB | ok"
+    table = Table("stories260k Llama, default calibration; perplexity", columns)
     model = data / "stories260k-llama-fp32"
     text, stories = data / "tinystories" / "ts_valid_30k.txt", data / "tinystories" / "cs336_sample.txt"
     for size, bound in BOUNDS_STORIES.items():
@@ -97,8 +101,11 @@ def stories_table(data: Path, work: Path) -> Table:
         told = story_perplexity(stories, model, made.folder)
         ratios = after / before, told[1] / told[0]
         holds = LOWEST_SHARE <= made.share <= 1 and max(ratios) <= bound
-        ok = table.check(holds, f"stories260k {size}: share {made.share:.4f}, ratios {ratios[0]:.4f}, {ratios[1]:.4f} (at most {bound})")
-        values = f"{before:.4f}, {after:.4f}", f"{ratios[0]:.4f}", f"{told[0]:.4f}, {told[1]:.4f}", f"{ratios[1]:.4f}"
+        shown = [f"{ratio:.4f}" for ratio in ratios]
+        ok = table.check(
+            holds, f"stories260k {size}: share {made.share:.4f}, ratios {shown} (at most {bound})"
+        )
+        values = f"{before:.4f}, {after:.4f}", shown[0], f"{told[0]:.4f}, {told[1]:.4f}", shown[1]
         table.add(size, *made.cells, *values, bound, *made.cost_cells, ok)
     return table
 
@@ -115,7 +122,8 @@ def held_out(data: Path) -> Path:
 def main() -> None:
     options = arguments(__doc__, needs_data=True)
     with work_folder(options.work) as work:
-        tables = stories_table(options.data, work), embedding_table(options.data, work), wikitext_table(options.data, work)
+        made = (stories_table, embedding_table, wikitext_table)
+        tables = [table(options.data, work) for table in made]
     finish(*tables)
 
 

@@ -17,7 +17,7 @@ BOUNDS = {"tersor --help": 0.2, "tersor inspect SMALL": 0.35}
 
 def main() -> None:
     options = arguments(__doc__)
-    table = Table(f"Start-up, medians of {N_RUNS}", ["command", "seconds", "above python", "at most", "ok"])
+    table = Table(f"Start-up, medians of {N_RUNS}", "command | seconds | above python | at most | ok")
     with work_folder(options.work) as work:
         (work / "small.txt").write_text("some text\n" * 200)
         tersor("pack", work / "small.txt", "-o", work / "small", "--json", "-q").json()

@@ -1,4 +1,4 @@
-"""Perplexity of models on separate stories, each after a <s>: the protocol of llama2.c's own figure (3.49).
+"""Perplexity of models on separate stories, each after a <s>.
 
 Use: python benchmarks/story_perplexity.py STORIES MODEL [ARCHIVE ...]      prints {"PATH": perplexity, ...}
 STORIES: a text whose stories are separated by <|endoftext|>. Used by quality.py.

@@ -29,7 +29,11 @@ def main(path: str, dtype: str, n_runs: str) -> None:
         decode_seconds.append(time.monotonic() - started)
         if bytes(restored) != original:
             sys.exit(f"zipnn does not restore {path}")
-    print(json.dumps({"n_bytes": len(packed), "encode_seconds": encode_seconds, "decode_seconds": decode_seconds}))
+    print(
+        json.dumps(
+            {"n_bytes": len(packed), "encode_seconds": encode_seconds, "decode_seconds": decode_seconds}
+        )
+    )
 
 
 if __name__ == "__main__":

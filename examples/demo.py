@@ -51,7 +51,8 @@ def main() -> None:
     for (name, row_bytes, seconds), model in zip(rows, measured.models, strict=True):
         error = model.metrics[0].value
         took = f"{seconds:.0f}" if seconds is not None else "-"
-        print(f"{name:22}{row_bytes:>14,}{row_bytes / n_bytes:>8.4f}{8 * row_bytes / n_params:>12.3f}{error:>12.2e}{took:>9}")
+        bits = 8 * row_bytes / n_params
+        print(f"{name:22}{row_bytes:>14,}{row_bytes / n_bytes:>8.4f}{bits:>12.3f}{error:>12.2e}{took:>9}")
 
     from transformers import AutoModel
 

@@ -17,8 +17,12 @@ def main(model: Path, folder: Path) -> None:
     print(f"{result['output']['ratio']:.4f} of the original's bytes")
     with tersor.open(folder / "packed") as archive:
         name = max(archive.specs, key=lambda name: archive.specs[name].n_elements)
-        first_rows = archive.read(name, rows=slice(0, 4))  # decodes the blocks that hold these rows, no others
-        print(f"{name}: {archive.specs[name].dtype} {archive.specs[name].shape}; rows 0-3 are {first_rows.shape}")
+        first_rows = archive.read(
+            name, rows=slice(0, 4)
+        )  # decodes the blocks that hold these rows, no others
+        print(
+            f"{name}: {archive.specs[name].dtype} {archive.specs[name].shape}; rows 0-3 are {first_rows.shape}"
+        )
     tersor.unpack(folder / "packed", folder / "back")
     print(f"verified: {tersor.verify(folder / 'packed', against=model)['ok']}")
 

@@ -83,7 +83,9 @@ def compress(
             f"{source}: no config.json here; compress needs the folder of a Hugging Face model. "
             "Any other checkpoint can be stored without loss: tersor pack"
         )
-    target = OutputFolder(Path(output), force=force, inputs=[Path(source)])  # refuses at once what could not be written later
+    target = OutputFolder(
+        Path(output), force=force, inputs=[Path(source)]
+    )  # refuses at once what could not be written later
     with checkpoint.open_weights() as weights:
         report = progress or (lambda done, total, what: None)
         job = _Compression(checkpoint, weights, chosen, threads, report)
@@ -153,7 +155,9 @@ class _Compression:
         self._spool = GridSpool(work / "grids")
 
         def estimate(delta: float) -> float:
-            return estimate_bytes(self._weights.read, self._plan, self._statistics, delta, threads=self._threads)
+            return estimate_bytes(
+                self._weights.read, self._plan, self._statistics, delta, threads=self._threads
+            )
 
         self._progress(0, 1, "choosing the step")
         solution = solve_step(lambda delta: self._measure(work, delta), self._target, estimate=estimate)
@@ -183,7 +187,9 @@ class _Compression:
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._checkpoint.root, local_files_only=True)
         except (OSError, ValueError) as exc:
-            raise UsageError(f"{self._checkpoint.root}: calibration needs the model's tokenizer: {exc}") from exc
+            raise UsageError(
+                f"{self._checkpoint.root}: calibration needs the model's tokenizer: {exc}"
+            ) from exc
         seed = self._recipe.seed
         if self._recipe.calibration is None:
             text = default_text(tokenizer, self._model, seed=seed)
@@ -226,7 +232,9 @@ class _Compression:
     def _quantize(self, delta: float, report: Callable[[int], None]) -> dict[str, FileCounts]:
         """Spool all grids at a global step; return the histograms for the tables of each file."""
         counts = {relative: FileCounts() for relative in self._names}
-        quantized = quantize_model(self._weights.read, self._plan, self._statistics, delta, threads=self._threads)
+        quantized = quantize_model(
+            self._weights.read, self._plan, self._statistics, delta, threads=self._threads
+        )
         for number, (tensor, value) in enumerate(quantized):
             counts[self._weights.file_of[tensor.spec.name]].add(tensor.spec, value)
             if isinstance(value, Grid):
@@ -265,7 +273,9 @@ class _Compression:
 
     def _provenance(self, delta: float) -> dict[str, Any]:
         recipe = self._recipe.to_dict()
-        if recipe["calibration"] is not None:  # a path of this machine says nothing; the hash of the text does
+        if (
+            recipe["calibration"] is not None
+        ):  # a path of this machine says nothing; the hash of the text does
             recipe["calibration"] = Path(str(recipe["calibration"])).name
         return {
             "tool": producer_name(),
@@ -283,7 +293,11 @@ class _Compression:
             errors = {}
             for n_done, tensor in enumerate(self._plan.tensors):
                 name = tensor.spec.name
-                errors[name] = 0.0 if tensor.method == "keep" else _relative_error(self._weights.read(name), archive[name])
+                errors[name] = (
+                    0.0
+                    if tensor.method == "keep"
+                    else _relative_error(self._weights.read(name), archive[name])
+                )
                 self._weights.release(name)
                 self._progress(n_done + 1, len(self._plan.tensors), "measuring the error")
             return errors
@@ -344,7 +358,7 @@ def _archive_names(weights: Weights) -> dict[str, str]:
     """Relative path of each weight file -> its archive file. transformers finds .bin weights under our names, too."""
     names = {}
     for entry in weights.files:
-        folder, _, name = entry.relative.rpartition("/")
+        name = entry.relative.rpartition("/")[2]
         stem = name.removesuffix(".bin").removesuffix(".pt").removesuffix(".safetensors")
         stem = stem.replace("pytorch_model", "model", 1)
         names[entry.relative] = archive_name(f"{stem}.safetensors")

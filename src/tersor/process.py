@@ -20,8 +20,9 @@ def peak_rss_bytes() -> int:
 def return_freed_memory() -> None:
     """Make malloc give large blocks back to the system when they are freed, for the whole process.
 
-    glibc raises its limit for "large" up to 32 MB as a program goes; a heap full of holes then stays until the end: 90 MB
-    more at the peak of compressing MiniLM (benchmarks/memory.py). Costs page faults. Does nothing under other libraries.
+    glibc raises its limit for "large" up to 32 MB as a program goes; a heap full of holes then stays until the end:
+    90 MB more at the peak of compressing MiniLM (benchmarks/memory.py). Costs page faults. Does nothing under other
+    C libraries.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -45,9 +45,7 @@ class FloatTableCounts:
         for row in range(0, rows, blocks.rows):
             for column in range(0, columns, blocks.columns):
                 block = matrix[row : row + blocks.rows, column : column + blocks.columns]
-                self.add_words(
-                    float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(*block.shape)
-                )
+                self.add_words(float_words(spec.dtype, block), UNITS[spec.dtype], row_length_of(*block.shape))
 
     def add_words(self, words: npt.NDArray[np.uint16], unit: int, row_length: int) -> None:
         """Count one block of 16-bit words. unit: of UNITS; for F32 the words are the upper halves."""

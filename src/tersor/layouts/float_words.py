@@ -21,7 +21,7 @@ def float_words(dtype: str, block: npt.NDArray[np.generic]) -> npt.NDArray[np.ui
 
 
 def row_length_of(rows: int, columns: int) -> int:
-    """Length of the runs that share a scale class: the rows of a block where there are several and vector code can walk them.
+    """Length of the runs that share a scale class: a block's rows, if there are several that vector code can walk.
 
     A single long row would train and use the tables of one quarter octave only.
     """
