@@ -5,6 +5,7 @@ VENV ?= .venv
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; do \
     $$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PYTEST_ARGS ?=
+SECONDS ?= 60
 BENCHMARKS ?= $(addprefix benchmarks/,$(addsuffix .py,startup memory opening lossless determinism quality damage interrupt))
 
 venv := $(abspath $(VENV))
@@ -17,7 +18,7 @@ native := CMakeLists.txt $(shell find cpp/include cpp/src bindings -type f)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format cpp-test docs bench constraints clean
+.PHONY: help demo test lint format cpp-test fuzz docs bench constraints clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +42,9 @@ cpp-test: $(venv)/.build-tools  ## C++ tests under ASan and UBSan; needs doctest
 	PATH="$(bin):$$PATH" cmake -S cpp/tests -B $(venv)/.cpp-tests -G Ninja
 	PATH="$(bin):$$PATH" cmake --build $(venv)/.cpp-tests
 	PATH="$(bin):$$PATH" ctest --test-dir $(venv)/.cpp-tests --output-on-failure
+
+fuzz: $(venv)/.build-tools  ## libFuzzer on every decoder for SECONDS=60 each; needs clang (Debian: clang-14 libclang-rt-14-dev)
+	PATH="$(bin):$$PATH" sh cpp/fuzz/run.sh $(venv)/.fuzz $(SECONDS)
 
 docs: $(venv)/.installed-docs  ## HTML pages in docs/_build/html; a warning is an error
 	$(bin)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

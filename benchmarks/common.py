@@ -22,6 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tersor.bench.machine import processor
+
 TERSOR = str(Path(sys.executable).with_name("tersor"))
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 MIB = 1 << 20
@@ -152,6 +154,7 @@ class Table:
     columns: str
     rows: list[list[str]] = field(default_factory=list)
     misses: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, *cells: object) -> None:
         """Add a row; it is on stderr at once, as long benchmarks are dull."""
@@ -171,6 +174,7 @@ class Table:
         print("|" + "---|" * (1 + self.columns.count("|")))
         for row in self.rows:
             print("| " + " | ".join(row) + " |")
+        print("".join(f"\n{note}" for note in self.notes))
         for miss in self.misses:
             print(f"\nMISSED: {miss}")
         sys.stdout.flush()
@@ -190,11 +194,4 @@ def machine() -> str:
     versions = [f"Python {platform.python_version()}"]
     versions += [f"{name} {version(name)}" for name in names if importlib.util.find_spec(name)]
     load = f"load {os.getloadavg()[1]:.1f} in the last 5 minutes"
-    return f"{_processor()}, {os.cpu_count()} cores, {load}; {', '.join(versions)}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{processor()}, {os.cpu_count()} cores, {load}; {', '.join(versions)}"

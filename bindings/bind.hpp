@@ -12,8 +12,11 @@ void raise_for(Status status, const char* what);
 
 // One function per thing in cpp/: it adds that thing to tersor._core. Called in module.cpp.
 void bind_entropy(nanobind::module_& module);
+void bind_float_max(nanobind::module_& module);
+void bind_isa(nanobind::module_& module);
 void bind_huffman(nanobind::module_& module);
 void bind_lzw(nanobind::module_& module);
+void bind_narrow_rows(nanobind::module_& module);
 void bind_rans_bytes(nanobind::module_& module);
 void bind_quantize(nanobind::module_& module);
 

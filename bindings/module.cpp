@@ -24,8 +24,11 @@ NB_MODULE(_core, module) {
     nanobind::set_leak_warnings(false);  // compiled tables are cached for the life of the process
     module.doc() = "Compiled coders and loops of tersor.";
     bind_entropy(module);
+    bind_float_max(module);
     bind_huffman(module);
+    bind_isa(module);
     bind_lzw(module);
+    bind_narrow_rows(module);
     bind_rans_bytes(module);
     bind_quantize(module);
 }

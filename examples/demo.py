@@ -6,6 +6,7 @@ Run it again with another size: python examples/demo.py 0.075x
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import tersor
 
 DEMO = Path("build/demo")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the demo says itself what it is at
 
 
 def installed_model() -> Path:

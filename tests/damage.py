@@ -20,6 +20,8 @@ PREFIX = struct.Struct("<6sBBIII")
 class BytesRanges:
     """An archive file in memory."""
 
+    is_remote = False
+
     def __init__(self, data: bytes, name: str = "model.tersor.safetensors") -> None:
         self.name = name
         self.n_bytes = len(data)
@@ -30,6 +32,9 @@ class BytesRanges:
         assert 0 <= begin <= end <= self.n_bytes, (begin, end, self.n_bytes)
         self.n_requests += 1
         return self._data[begin:end]
+
+    def release(self, begin: int, end: int) -> None:
+        assert 0 <= begin <= end <= self.n_bytes, (begin, end, self.n_bytes)
 
     def close(self) -> None:
         pass

@@ -25,13 +25,13 @@ LAYERS = {
     2: {"archive", "quant"},
     3: {"calibrate", "load"},
     4: {"packing", "pipeline", "planner"},
-    5: {"evaluate", "methods"},
+    5: {"bench", "evaluate", "methods"},
     6: {"hf"},
     7: {"cli"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 NUMPY_ONLY = {"archive", "codec", "layouts", "sources"}
-MAY_CALL_CORE = {"archive", "codec", "layouts", "quant"}  # archive: CRC-32C alone
+MAY_CALL_CORE = {"archive", "bench", "codec", "layouts", "quant"}  # archive: CRC-32C alone; bench: isa()
 HEAVY = {"torch", "transformers", "accelerate"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

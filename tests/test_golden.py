@@ -20,7 +20,7 @@ from golden.archive_features import features_of
 from golden.make_archive_goldens import ENDING, FOLDER, GOLDENS, write_golden
 from reference_reader import read_archive
 from reference_reader.dtypes import NUMPY_TYPES, PACKED_BITS
-from reference_reader.float_rows import CODERS
+from reference_reader.float_rows import BALANCED, FAST, MAX
 from reference_reader.rans import LANE_COUNTS
 from reference_reader.tables import KINDS
 from reference_reader.tensors import tensor_bytes
@@ -28,13 +28,15 @@ from tersor.archive.verify import verify
 from tersor.codec import CODECS
 from tersor.errors import NewerFormatError, UsageError
 from tersor.layouts import LAYOUTS
-from tersor.layouts.dense_decode import FORM_FLOAT_ROWS
 from tersor.layouts.float_words import UNITS
+from tersor.layouts.forms import DECODERS
 from tersor.layouts.grid_layout import GRID_DTYPES, SCALE_DTYPES
 from tersor.types import DTYPES
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 MAX_GOLDEN_BYTES, MAX_BYTES = 60 << 10, 600 << 10
+
+FLOAT_CODERS = (BALANCED, FAST, MAX)
 
 every_golden = pytest.mark.parametrize("name", GOLDENS)
 Tree = dict[str, bytes]
@@ -179,10 +181,15 @@ def needed_features() -> list[str]:
         *(f"dtype {dtype}" for dtype in DTYPES),
         *(f"codec {codec}, form {form}" for codec in CODECS for form in (0, 1)),
         *(f"table set {kind}" for kind in KINDS),
-        *(f"float unit {unit}, coder {coder}" for unit in UNITS.values() for coder in CODERS),
-        *(f"floats in {n_lanes} lanes, coder {coder}" for n_lanes in LANE_COUNTS for coder in CODERS),
-        *(f"floats in several streams, coder {coder}" for coder in CODERS),
-        *(f"floats with escapes, coder {coder}" for coder in CODERS),
+        *(f"float unit {unit}, coder {coder}" for unit in UNITS.values() for coder in FLOAT_CODERS),
+        *(f"floats in {n_lanes} lanes, coder {coder}" for n_lanes in LANE_COUNTS for coder in FLOAT_CODERS),
+        *(f"floats in several streams, coder {coder}" for coder in FLOAT_CODERS),
+        *(f"floats with escapes, coder {coder}" for coder in FLOAT_CODERS),
+        "head with 1 column profiles", "head with 2 column profiles", "column of shape 8", "column of shape 9",
+        *(f"form 3, coder {coder}" for coder in (0, 2)), "form 3, some wide rows", "form 3, no wide rows",
+        "form 4, reference", "form 4, no reference", "form 4, several positions",
+        *(f"form 5, unit {unit}" for unit in range(6)),
+        *(f"form 6, {width} bytes" for width in (2, 4, 8)), "form 6, order 0", "form 6, order 1",
         *(f"grid of {dtype}" for dtype in GRID_DTYPES),
         *(f"grid with {dtype} scales" for dtype in SCALE_DTYPES),
         *(f"codes in {n_lanes} lanes" for n_lanes in LANE_COUNTS),
@@ -204,7 +211,9 @@ def test_some_golden_uses(feature: str) -> None:
 
 def test_both_readers_know_the_same_dtypes_and_forms() -> None:
     assert {*NUMPY_TYPES, *PACKED_BITS} == set(DTYPES)
-    assert FORM_FLOAT_ROWS == 2, "a new form of a dense block needs a golden and a line in needed_features"
+    assert set(DECODERS) == set(range(7)), (
+        "a new form of a dense block needs a golden and a line in needed_features"
+    )
 
 
 def documented_bytes() -> bytes:

@@ -20,6 +20,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertModel,
     MixtralConfig,
     MixtralForCausalLM,
 )
@@ -34,7 +35,7 @@ from tersor.hf import SHARD_INDEX, WEIGHTS_FILE, WeightReader, to_torch, weights
 from tersor.layouts.base import Context, Dense
 from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.grid import Grid
-from tersor.packing import pack
+from tersor.packing import pack, unpack
 from tersor.sources.safetensors import SafetensorsFile
 from tersor.types import DTYPES, TensorSpec
 
@@ -56,6 +57,30 @@ def archives(originals: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
 def packed(folder: Path, output: Path) -> Path:
     pack(folder, output)
     return output
+
+
+def torch_checkpoint(original: Path, folder: Path, *, zipped: bool = True, n_shards: int = 1) -> Path:
+    """The model of a folder, saved by torch as transformers did before safetensors."""
+    model = AutoModel.from_pretrained(original)
+    model.config.save_pretrained(folder)
+    state = model.state_dict()
+    names = [f"pytorch_model-{number}.bin" for number in range(n_shards)]
+    names = names if n_shards > 1 else ["pytorch_model.bin"]
+    for number, name in enumerate(names):
+        part = dict(list(state.items())[number::n_shards])
+        torch.save(part, folder / name, _use_new_zipfile_serialization=zipped)
+    if n_shards > 1:
+        weight_map = {key: names[place % n_shards] for place, key in enumerate(state)}
+        index = {"metadata": {}, "weight_map": weight_map}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def assert_same_model(model: torch.nn.Module, original: Path) -> None:
+    expected = AutoModel.from_pretrained(original).state_dict()
+    assert model.state_dict().keys() == expected.keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 def quantized(folder: Path, output: Path) -> Path:
@@ -399,14 +424,49 @@ class TestFailing:
         with pytest.raises(UsageError, match="quantized with 'gptq' before it was packed"):
             AutoModel.from_pretrained(archive)
 
+    @pytest.mark.parametrize("zipped", [True, False])
+    def test_torch_file_loads_as_the_original_does(
+        self, zipped: bool, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = torch_checkpoint(originals["bert"], tmp_path / "model", zipped=zipped)
+        assert_same_model(AutoModel.from_pretrained(packed(folder, tmp_path / "packed")), originals["bert"])
+
+    def test_shards_of_torch_files_load_as_the_original_does(
+        self, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = torch_checkpoint(originals["bert"], tmp_path / "model", n_shards=2)
+        archive = packed(folder, tmp_path / "packed")
+        assert (archive / SHARD_INDEX).is_file()
+        assert_same_model(AutoModel.from_pretrained(archive), originals["bert"])
+        unpack(archive, tmp_path / "back")
+        for file in folder.iterdir():
+            assert (tmp_path / "back" / file.name).read_bytes() == file.read_bytes()
+
+    def test_torch_file_whose_storages_are_not_tensors_says_how_to_load_it(
+        self, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = torch_checkpoint(originals["bert"], tmp_path / "model")
+        state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+        state["pooler.dense.weight"] = state["pooler.dense.weight"].T
+        torch.save(state, folder / "pytorch_model.bin")
+        archive = packed(folder, tmp_path / "packed")
+        with pytest.raises(UsageError, match=r"several tensors view.*tersor unpack"):
+            AutoModel.from_pretrained(archive)
+
     def test_checkpoint_packed_as_bytes_says_how_to_load_it(
         self, originals: dict[str, Path], tmp_path: Path
     ) -> None:
-        model = AutoModel.from_pretrained(originals["bert"])
-        folder = tmp_path / "model"
-        folder.mkdir()
-        model.config.save_pretrained(folder)
-        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+        folder = torch_checkpoint(originals["bert"], tmp_path / "model")
+        torch.save({"weights": np.float64}, folder / "pytorch_model.bin")
+        archive = packed(folder, tmp_path / "packed")
+        with pytest.raises(UsageError, match=r"as bytes.*tersor unpack"):
+            AutoModel.from_pretrained(archive)
+
+    def test_folder_of_other_archive_files_says_how_to_load_it(
+        self, originals: dict[str, Path], tmp_path: Path
+    ) -> None:
+        folder = torch_checkpoint(originals["bert"], tmp_path / "model")
+        (folder / "pytorch_model.bin").rename(folder / "weights.bin")
         archive = packed(folder, tmp_path / "packed")
         with pytest.raises(UsageError, match="tersor unpack"):
             AutoModel.from_pretrained(archive)
@@ -440,3 +500,41 @@ class TestToTorch:
         spec = TensorSpec("weight", "F4", (4,))
         with pytest.raises(UsageError, match=r"'weight': torch has no dtype for F4"):
             to_torch(np.zeros(2, dtype=np.uint8), spec)
+
+
+def test_shards_load_through_a_class_of_their_own_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_bert(tmp_path / "model")
+    model = AutoModel.from_pretrained(source)
+    model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    pack(tmp_path / "sharded", tmp_path / "packed")
+    monkeypatch.chdir(tmp_path)  # a class of its own does not say where from: nothing may be looked for here
+    for dtype in (None, "auto", "bfloat16"):
+        loaded = BertModel.from_pretrained(Path("packed"), **({} if dtype is None else {"dtype": dtype}))
+        expected = BertModel.from_pretrained(Path("sharded"), **({} if dtype is None else {"dtype": dtype}))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(loaded.state_dict().values(), expected.state_dict().values(), strict=True)
+        )
+
+
+def test_archive_of_deltas_loads_where_its_base_is_and_else_says_which_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TERSOR_BASE", raising=False)
+    model = AutoModel.from_pretrained(tiny_bert(tmp_path / "base"))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1e-4 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    model.save_pretrained(tmp_path / "tuned")
+    pack(tmp_path / "tuned", tmp_path / "packed", base=tmp_path / "base")
+    assert tersor.inspect(tmp_path / "packed")["base"]["path"] == "../base"
+    loaded = AutoModel.from_pretrained(tmp_path / "packed").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(UsageError, match=r"content hash [0-9a-f]{64}; it is not at .*TERSOR_BASE=PATH"):
+        AutoModel.from_pretrained(tmp_path / "packed")
+    monkeypatch.setenv("TERSOR_BASE", str(tmp_path / "moved"))
+    loaded = AutoModel.from_pretrained(tmp_path / "packed").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())

@@ -31,7 +31,7 @@ from reference_reader import Archive, FormatError, UnsupportedError, read_archiv
 from reference_reader.codes import read_codes
 from reference_reader.cursor import Cursor
 from reference_reader.dtypes import float32_to_bf16
-from reference_reader.float_rows import BF16, F16, FloatFormat, read_float_rows
+from reference_reader.float_rows import BF16, F16, FloatFormat, read_coder, read_float_rows
 from reference_reader.integers import I16, read_integers
 from reference_reader.rans import A8, A12, LaneDecoder, StreamFormat, Tables, slot_map
 
@@ -111,13 +111,15 @@ def test_float_rows_return_every_word(form: FloatFormat, fast: bool) -> None:
     classes = np.random.default_rng(4).integers(-9, 9, -(-len(values) // 1500)).tolist()
     payload = write_float_rows(values, form, fast, classes, 1500, n_streams=3)
     cursor = Cursor(payload, "test")
-    np.testing.assert_array_equal(read_float_rows(cursor, len(values), form, SETS), values)
+    np.testing.assert_array_equal(
+        read_float_rows(cursor, len(values), form, SETS, read_coder(cursor)), values
+    )
     cursor.finish()
 
 
-def test_reserved_float_coder_is_unsupported() -> None:
-    with pytest.raises(UnsupportedError, match="float coder 2"):
-        read_float_rows(Cursor(b"\2" + bytes(50), "test"), 4, BF16, SETS)
+def test_unknown_float_coder_is_unsupported() -> None:
+    with pytest.raises(UnsupportedError, match="float coder 3"):
+        read_coder(Cursor(b"\3", "test"))
 
 
 def test_folder_gives_tensors_files_and_what_is_unreadable(tmp_path: Path) -> None:
@@ -219,7 +221,7 @@ def test_index_is_checked_before_it_is_decompressed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "message"), [(b"\3", "form 3 of a dense block"), (b"\2\3", "float unit 3")]
+    ("stored", "message"), [(b"\7", "form 7 of a dense block"), (b"\2\3", "float unit 3")]
 )
 def test_unknown_form_or_unit_makes_only_its_tensor_unreadable(
     tmp_path: Path, stored: bytes, message: str

@@ -46,10 +46,15 @@ JSON = {
     "pack": 'as `compress`, and `"log": []`: what was packed otherwise than its name says. With `--dry-run` '
     '`{"dry_run", "input", "output", "files": [{"path", "n_bytes", "role"}]}`',
     "unpack": '`{"input": {"path", "n_bytes"}, "output": {"path", "n_bytes", "n_files"}, "seconds", "version"}`',
-    "inspect": 'as `compress`, and `"lossless"`, `"provenance"`',
+    "inspect": 'as `compress`, and `"lossless"`, `"provenance"`, `"base"`',
     "verify": '`{"ok", "n_files", "n_tensors", "n_blocks", "problems": []}`',
     "evaluate": '`{"models": [{"path", "n_bytes", "metrics": [{"name", "value", "unit", "n", "stderr", '
     '"higher_is_better"}], "report"}]}`',
+    "bench": '`{"subject", "input": {"path", "n_bytes", "dtype"}, "runs", "rows": [{"coder", "level", "isa", '
+    '"threads", "version", "n_bytes", "ratio", "encode_gb_s", "decode_warm_gb_s", "decode_cold_gb_s", "pack_gb_s", '
+    '"unpack_gb_s", "seconds": {}}], "not_installed": [], "failed": [{"coder", "threads", "message"}], '
+    '"machine": {"processor", "cores", "load"}, "seconds", "version"}`. A speed is null where a coder has no such '
+    "operation",
     "methods": '`{"codecs": [], "quantizers": [], "pruners": [], "lowrank": [], "sources": [], "exporters": [], '
     '"tasks": []}`',
 }

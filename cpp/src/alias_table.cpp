@@ -5,6 +5,51 @@
 #include <cmath>
 
 namespace tersor {
+namespace {
+
+void fill_lanes(const AliasTable& table, LaneTable& lanes) {
+    for (std::size_t s = 0; s < static_cast<std::size_t>(table.symbols); ++s) {
+        const AliasTable::Bucket& bucket = table.bucket[s];
+        const std::uint16_t frequency = table.frequency[s], adjust = static_cast<std::uint16_t>(bucket.adjust);
+        lanes.threshold_alias[s] = static_cast<std::uint16_t>(bucket.threshold << 6 | bucket.alias);
+        lanes.adjust[s] = adjust;
+        lanes.frequency[s] = frequency;
+        lanes.threshold[s] = static_cast<std::uint8_t>(std::min<std::uint16_t>(bucket.threshold, 255));
+        lanes.alias[s] = static_cast<std::uint8_t>(bucket.alias);
+        lanes.adjust_low[s] = static_cast<std::uint8_t>(adjust);
+        lanes.adjust_high[s] = static_cast<std::uint8_t>(adjust >> 8);
+        lanes.frequency_low[s] = static_cast<std::uint8_t>(frequency);
+        lanes.frequency_high[s] = static_cast<std::uint8_t>(frequency >> 8);
+        lanes.reciprocal16[s] = static_cast<std::uint16_t>(frequency > 1 ? 65536 / frequency : 65535);
+        lanes.reciprocal_low[s] = static_cast<std::uint8_t>(lanes.reciprocal16[s]);
+        lanes.reciprocal_high[s] = static_cast<std::uint8_t>(lanes.reciprocal16[s] >> 8);
+        lanes.coded[s] = s > 0 && frequency > 0 ? 255 : 0;
+        lanes.reciprocal[s] = frequency > 0 ? (1.0f - 3e-7f) / static_cast<float>(frequency) : 0;
+        lanes.frequency_first[s] = static_cast<std::uint32_t>(frequency) << 12 | table.first[s];
+    }
+    if (table.precision != 8) return;
+    for (std::size_t s = 0; s < 16; ++s) lanes.first[s] = static_cast<std::uint8_t>(table.first[s]);
+    for (std::size_t i = 0; i < 256; ++i) lanes.slot[i] = static_cast<std::uint8_t>(table.slot[i]);
+}
+
+// All that decoding an element needs to know of its bucket, for vector code that gathers: threshold (9 bits), alias (7), adjust (16),
+// frequencies of the bucket's own symbol and of the alias (12 each), raw bits (5).
+std::uint64_t gather_entry(const AliasTable& table, std::size_t b) {
+    const AliasTable::Bucket& bucket = table.bucket[b];
+    return std::uint64_t{bucket.threshold} | std::uint64_t{bucket.alias} << 9 | std::uint64_t{static_cast<std::uint16_t>(bucket.adjust)} << 16 |
+           std::uint64_t{table.frequency[b]} << 32 | std::uint64_t{table.frequency[bucket.alias]} << 44 | static_cast<std::uint64_t>(table.raw_bits) << 56;
+}
+
+// The same of a table of 128 symbols without raw bits, for the decoders of level max: threshold (6 bits), own frequency (12), alias (14),
+// the alias's frequency (12) and adjust (mod 4096).
+std::uint64_t max_entry(const AliasTable& table, std::size_t b) {
+    const AliasTable::Bucket& bucket = table.bucket[b];
+    const auto adjust = static_cast<std::uint64_t>(bucket.adjust & 4095);
+    return bucket.threshold | static_cast<std::uint64_t>(table.frequency[b]) << 6 | static_cast<std::uint64_t>(bucket.alias) << 18 |
+           static_cast<std::uint64_t>(table.frequency[bucket.alias]) << 32 | adjust << 44;
+}
+
+}  // namespace
 
 Status AliasTable::build(std::span<const std::uint16_t> frequency, int precision, AliasTable& table) {
     const int symbols = static_cast<int>(frequency.size());
@@ -59,6 +104,7 @@ Status AliasTable::build(std::span<const std::uint16_t> frequency, int precision
         table.bucket[b].adjust = used[a] - threshold;
         for (int w = threshold; w < width; ++w) table.slot[table.first[a] + used[a]++] = static_cast<std::uint16_t>(b * width + w);
     }
+    if (symbols <= kLaneSymbols) fill_lanes(table, table.lanes);
     return Status::ok;
 }
 
@@ -75,6 +121,7 @@ Status TableSet::build(int symbols, int precision, ByteSpan raw_bits, ByteSpan f
     set.first_class = first_class;
     set.class_map.assign(class_map.begin(), class_map.end());
     set.tables.resize(raw_bits.size());
+    set.entries.clear();
     for (const std::uint8_t number : class_map)
         if (number >= raw_bits.size()) return Status::corrupt;
     BitReader bits(frequencies);
@@ -87,7 +134,13 @@ Status TableSet::build(int symbols, int precision, ByteSpan raw_bits, ByteSpan f
         if (bits.failed() || raw_bits[t] > 16) return Status::corrupt;
         if (const Status status = AliasTable::build(frequency, precision, set.tables[t]); status != Status::ok) return status;
         set.tables[t].raw_bits = raw_bits[t];
+        if (!class_map.empty())
+            for (std::size_t b = 0; b < frequency.size(); ++b) set.entries.push_back(gather_entry(set.tables[t], b));
     }
+    set.max_entries.clear();
+    if (symbols == 128)
+        for (const AliasTable& table : set.tables)
+            for (std::size_t b = 0; b < 128; ++b) set.max_entries.push_back(max_entry(table, b));
     return bits.finished() ? Status::ok : Status::corrupt;
 }
 

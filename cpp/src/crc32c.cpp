@@ -3,6 +3,9 @@
 #include <array>
 #include <cstring>
 
+#include "crc32c_kernels.hpp"
+#include "tersor/isa.hpp"
+
 namespace tersor {
 namespace {
 
@@ -28,6 +31,13 @@ constexpr auto kTables = make_tables();
 std::uint32_t crc32c(std::span<const std::uint8_t> data, std::uint32_t previous) {
     std::uint32_t crc = ~previous;
     std::size_t i = 0;
+#if defined(__x86_64__)
+    if (isa() != Isa::scalar) {
+        const std::size_t n_blocks = data.size() / kCrcBlock;
+        crc = crc32c_blocks_sse41(crc, data.data(), n_blocks);
+        i = n_blocks * kCrcBlock;
+    }
+#endif
     for (; i + 8 <= data.size(); i += 8) {
         const std::uint8_t* p = data.data() + i;
         const std::uint32_t low = crc ^ (std::uint32_t{p[0]} | std::uint32_t{p[1]} << 8 | std::uint32_t{p[2]} << 16 |

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "entropy_checks.hpp"
+#include "isa_checks.hpp"
 
 using namespace tersor;
 using namespace tersor::testing;
@@ -206,4 +206,47 @@ TEST_CASE("trellis: levels of the extremes of int32 do not overflow") {
     std::vector<float> levels(4);
     trellis_levels(codes, 4, 1, 4, levels);
     CHECK(levels == std::vector<float>{-0x1p32f, 0x1p32f, 2, 0x1p32f});
+}
+
+TEST_CASE("codes: vector code decodes what the portable code does") {
+    const TableSet several = grid_tables();
+    const TableSet one = make_set(32, 12, {bell(32, 12, 0.7)}, {.raw_bits = {0}, .first_class = 0, .class_map = {0, 0}}), small = make_set(16, 12, {bell(16, 12, 0.7)}, {.raw_bits = {2}, .first_class = 0, .class_map = {0, 0}});
+    const TableSet wide = make_set(128, 12, {bell(128, 12, 0.9), bell(128, 12, 0.5)}, {.raw_bits = {0, 0}, .first_class = 0, .class_map = {0, 1}});
+    for (const auto& [rows, columns] : {std::pair<std::size_t, std::size_t>{1, 32}, {7, 64}, {64, 96}, {65, 256}})
+        for (const std::size_t trellis_rows : {0, 1, 16, 64})
+            for (const std::size_t n_streams : {1, 2, 3, 8})
+                for (const TableSet* tables : {&several, &one, &small, &wide}) {
+                    Matrix matrix(rows, columns, trellis_rows);
+                    for (std::size_t i = 5; i < matrix.codes.size(); i += 97) matrix.codes[i] = i % 2 ? kMax - static_cast<std::int32_t>(i) : kMin + static_cast<std::int32_t>(i);
+                    const Bytes payload = encoded(matrix, n_streams, 32, *tables);
+                    with_each_isa([&] {
+                        Ints out(matrix.codes.size());
+                        REQUIRE(decode(payload, matrix.shape(), *tables, out) == Status::ok);
+                        CHECK(out == matrix.codes);
+                    });
+                }
+}
+
+TEST_CASE("codes: damaged vector payloads stay inside their buffers and are judged alike") {
+    for (const std::size_t trellis_rows : {0, 16}) {
+        Matrix matrix(64, 64, trellis_rows);
+        for (std::size_t i = 5; i < matrix.codes.size(); i += 97) matrix.codes[i] = kMax - static_cast<std::int32_t>(i);
+        const TableSet tables = grid_tables();
+        const Bytes payload = encoded(matrix, 2, 32, tables);
+        const auto check = [&](const Bytes& damaged) {
+            Ints portable(matrix.codes.size());
+            REQUIRE(use_isa("scalar") == Status::ok);
+            const Status expected = decode(damaged, matrix.shape(), tables, portable);
+            with_each_isa([&] {
+                Ints out(matrix.codes.size());
+                const Status status = decode(damaged, matrix.shape(), tables, out);
+                CHECK((status == Status::ok) == (expected == Status::ok));
+                if (status == Status::ok) CHECK(out == portable);
+            });
+        };
+        const std::string before = name_of(isa());
+        for_random_damage(payload, 1500, check);
+        for (std::size_t n = 0; n < payload.size(); n += 3) check(Bytes(payload.begin(), payload.begin() + static_cast<std::ptrdiff_t>(n)));
+        REQUIRE(use_isa(before) == Status::ok);
+    }
 }

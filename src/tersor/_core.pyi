@@ -56,17 +56,78 @@ def decode_codes(payload: Annotated[NDArray[numpy.uint8], dict(shape=(None,), or
 def trellis_levels(codes: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], trellis_rows: int, levels: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
     """Fill levels, float32, with those of trellis codes."""
 
+class FloatModel:
+    """Scales and shapes of a float tensor at level max, docs/format.md 5.5."""
+
+    @property
+    def profiles(self) -> int: ...
+
+    @property
+    def row_class(self) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
+
+    @property
+    def row_profile(self) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
+
+    @property
+    def column_scale(self) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
+
+    @property
+    def column_shape(self) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
+
+def fit_float_model(words: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), device='cpu', writable=False)], unit: int) -> FloatModel:
+    """The model of a matrix of 16-bit words."""
+
+def count_float_max(words: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), device='cpu', writable=False)], unit: int, model: FloatModel, stride: int, counts: Annotated[NDArray[numpy.uint64], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Add every stride-th row to counts (80, 128)."""
+
+def refine_row_classes(words: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), device='cpu', writable=False)], unit: int, cost: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], reach: int, model: FloatModel) -> None:
+    """
+    Move row classes to where `cost` (80, 128), bits of each symbol, is least.
+    """
+
+def refine_columns(words: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), device='cpu', writable=False)], unit: int, cost: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu', writable=False)], stride: int, model: FloatModel) -> None:
+    """
+    Move column scales, skews and signs likewise, judged on every stride-th row.
+    """
+
+def encode_float_max(words: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), order='C', device='cpu', writable=False)], unit: int, model: FloatModel, first_row: int, first_column: int, n_streams: int, lanes: int, tables: TableSet, side: TableSet, class_table: int, profile_table: int) -> bytes:
+    """
+    Payload of a block (rows, columns) that begins at a row and column of the model's matrix.
+    """
+
+def decode_float_max(payload: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], unit: int, column_scale: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], column_shape: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], tables: TableSet, side: TableSet, class_table: int, profile_table: int, out: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Fill out (rows, columns). Raises CorruptError."""
+
 def huffman_encode(data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> bytes:
     """Payload of the bytes `data` (uint8, one dimension, contiguous)."""
 
 def huffman_decode(payload: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Fill `out` from `payload`. Raises CorruptError."""
 
+def isa() -> str:
+    """Name of the instruction set in use."""
+
+def available_isas() -> list[str]:
+    """Names of those that this machine runs, slowest first."""
+
+def use_isa(name: str) -> None:
+    """
+    Use another instruction set from now on; for tests and benchmarks. Raises UsageError.
+    """
+
 def lzw_encode(data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> bytes:
     """Payload of the bytes `data` (uint8, one dimension, contiguous)."""
 
 def lzw_decode(payload: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Fill `out` from `payload`. Raises CorruptError."""
+
+def pack_narrow_rows(words: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), order='C', device='cpu', writable=False)], trailing_zeros: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> bytes:
+    """
+    Bit stream of the rows (rows, columns) without their trailing zero bits; rows without any are left out.
+    """
+
+def unpack_narrow_rows(payload: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], trailing_zeros: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)], out: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Fill the rows that are not left out. Raises CorruptError."""
 
 def rans_encode(data: Annotated[NDArray[numpy.uint8], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> bytes:
     """Payload of the bytes `data` (uint8, one dimension, contiguous)."""

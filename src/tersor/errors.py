@@ -11,6 +11,7 @@ TersorError                  exit code 1: the work failed
 ├── NewerFormatError         exit code 3: the file needs a newer tersor (names the layout, codec or version)
 ├── BudgetError              exit code 4: the size asked for cannot be reached (says the nearest that can)
 ├── OutputError              exit code 1: the output could not be written (disk full, permission)
+├── TransferError            exit code 1: a URL could not be read to the end (network, server)
 └── MissingExtraError        exit code 1: an optional package is not installed (says the pip command)
 
 A message says what, where, got, needed and the next step:
@@ -76,6 +77,10 @@ class BudgetError(TersorError):
 
 class OutputError(TersorError):
     """The output could not be written; nothing half-written is left behind."""
+
+
+class TransferError(TersorError):
+    """A network or a server failed; the same call may work later."""
 
 
 class MissingExtraError(TersorError):

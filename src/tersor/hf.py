@@ -28,14 +28,15 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.hub import cached_file
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from tersor.archive.folder import LOADED_NAMES
 from tersor.errors import CorruptError, UsageError
+from tersor.sources.torch_pickle import SUFFIXES as TORCH_SUFFIXES
 from tersor.types import FLOAT_DTYPES, TensorSpec
 
 if TYPE_CHECKING:
     from tersor.archive import Archive
 
-WEIGHTS_FILE = "model.tersor.safetensors"
-SHARD_INDEX = "model.tersor.safetensors.index.json"
+WEIGHTS_FILE, SHARD_INDEX, TORCH_FILE = LOADED_NAMES
 _INDEX_KEY = r"^tersor\.index$"
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
@@ -102,6 +103,14 @@ class WeightReader:
         specs = (spec for archive in self._archives for spec in archive.specs.values())
         found = next((spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES), "F32")
         return _TORCH_DTYPES[found]
+
+    def check_all_named(self) -> None:
+        _check_all_named(self._archives)
+
+    def check_bases(self) -> None:
+        """Raise UsageError unless the base of an archive of deltas lies where its files say, or at $TERSOR_BASE."""
+        for file in (file for archive in self._archives for file in archive.files):
+            file.check_base()
 
     def close(self) -> None:
         for archive in self._archives:
@@ -182,12 +191,16 @@ def _plain(reader: WeightReader) -> _PlainConverter:
 def weights_file(location: str, revision: str | None = None) -> str:
     """The name of the file that transformers shall open in a folder or Hub repository.
 
-    Raises: UsageError if a folder's weights are packed as plain bytes.
+    Raises: UsageError if a folder has archive files, but none of these names.
     """
+    if (
+        not location
+    ):  # a model class of its own does not say where from; config.json names what is not the usual file
+        return LOADED_NAMES[0]
     folder = Path(location)
     if not folder.is_dir():
-        return SHARD_INDEX if _hub_has(location, SHARD_INDEX, revision) else WEIGHTS_FILE
-    for name in (WEIGHTS_FILE, SHARD_INDEX):
+        return next((name for name in LOADED_NAMES if _hub_has(location, name, revision)), LOADED_NAMES[0])
+    for name in LOADED_NAMES:
         if (folder / name).is_file():
             return name
     packed = sorted(path.name for path in folder.glob("*.tersor.safetensors"))
@@ -197,6 +210,21 @@ def weights_file(location: str, revision: str | None = None) -> str:
             f"which no model loads directly; run `tersor unpack {location} -o FOLDER` and load FOLDER"
         )
     return WEIGHTS_FILE
+
+
+def _check_all_named(archives: list[Archive]) -> None:
+    """Raise UsageError if a file does not hold all its tensors by name: the model would miss weights.
+
+    It was packed as bytes, or holds storages of a torch file that are more than one tensor (`data/KEY`).
+    """
+    for file in (file for archive in archives for file in archive.files):
+        is_torch = any(record.path.endswith(TORCH_SUFFIXES) for record in file.index.files)
+        unnamed = [name for name in file.numbers if is_torch and name.startswith("data/")]
+        if unnamed or any(record.is_plain for record in file.index.files):
+            raise UsageError(
+                f"{file.name}: is packed {'with storages that several tensors view' if unnamed else 'as bytes'}, "
+                "which no model loads directly; run `tersor unpack ARCHIVE -o FOLDER` and load FOLDER"
+            )
 
 
 def _hub_has(repository: str, name: str, revision: str | None) -> bool:
@@ -241,7 +269,13 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def update_attn_implementation(self, config: Any) -> Any:
         """Called before the weight files are looked for: name ours."""
-        config.transformers_weights = weights_file(config.name_or_path, getattr(config, "_commit_hash", None))
+        # config.json says it; a location is known only when the model was asked for through an Auto class.
+        named = getattr(self.quantization_config, "weights", None)
+        config.transformers_weights = (
+            named
+            if named in LOADED_NAMES
+            else weights_file(config.name_or_path, getattr(config, "_commit_hash", None))
+        )
         self._location = config.name_or_path
         return config
 
@@ -249,7 +283,7 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         """dtype="auto" without a dtype in config.json takes uint8 from the streams: answer with the archive's."""
         if dtype.is_floating_point:
             return dtype
-        if not Path(self._location).is_dir():
+        if not self._location or not Path(self._location).is_dir():
             return torch.float32
         archive = WeightReader([self._location])
         found = archive.float_dtype()
@@ -270,6 +304,8 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def _process_model_before_weight_loading(self, model: Any, **options: Any) -> Any:
         self._reader = WeightReader(options["checkpoint_files"])
+        self._reader.check_all_named()
+        self._reader.check_bases()
         # The index is no weight: keep it out of the report of unexpected keys. Removed again after loading.
         model._keys_to_ignore_on_load_unexpected.add(_INDEX_KEY)
         return model

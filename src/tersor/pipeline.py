@@ -22,14 +22,14 @@ from tersor.archive.index import ArchiveRecord, FolderRecord, SideRecord
 from tersor.archive.inspect import inspect
 from tersor.archive.reader import open_archive
 from tersor.archive.writer import ArchiveWriter, producer_name
-from tersor.errors import UsageError
+from tersor.errors import BudgetError, UsageError
 from tersor.layouts.base import Alias, Context, Dense
 from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.grid import Grid
 from tersor.output import OutputFolder
 from tersor.planner.budget import solve_step
 from tersor.planner.execute import quantize_model
-from tersor.planner.plan import Plan, TensorPlan, check_budget, make_plan
+from tersor.planner.plan import Plan, TensorPlan, check_budget, make_plan, untouched
 from tersor.planner.rate import estimate_bytes
 from tersor.planner.spool import GridSpool
 from tersor.process import peak_rss_bytes
@@ -160,7 +160,11 @@ class _Compression:
             )
 
         self._progress(0, 1, "choosing the step")
-        solution = solve_step(lambda delta: self._measure(work, delta), self._target, estimate=estimate)
+        try:
+            solution = solve_step(lambda delta: self._measure(work, delta), self._target, estimate=estimate)
+        except BudgetError as exc:
+            kept = untouched(self._plan)
+            raise BudgetError(f"{exc}; {kept}" if kept else str(exc)) from exc
         best = self._best
         assert best is not None and best.delta == solution.delta, "the best attempt that fits is kept"
         for name in self._names.values():
@@ -169,8 +173,10 @@ class _Compression:
 
     def _add_side_files(self, folder: Path) -> Iterator[SideRecord]:
         """Copy what loaders look for beside the weights; config.json names the hook, the shard index our shards."""
+        outputs = {*self._names.values(), *([SHARD_INDEX] if len(self._names) > 1 else [])}
         for entry in self._checkpoint.with_role("side"):
-            record = add_side_file(entry.path, entry.relative, folder, adapt=entry.relative == CONFIG_NAME)
+            is_config = entry.relative == CONFIG_NAME
+            record = add_side_file(entry.path, entry.relative, folder, adapt=is_config, outputs=outputs)
             if record is None:
                 raise UsageError(f"{entry.path}: is no JSON object; compress needs the model's configuration")
             yield record

@@ -93,6 +93,16 @@ def test_alias_of_another_shape_raises_usage(tmp_path: Path) -> None:
             writer.add(TensorSpec("b", "F32", (100, 200)), Alias("a"))
 
 
+def test_alias_of_an_alias_has_the_same_target(tmp_path: Path) -> None:
+    with ArchiveWriter(tmp_path / NAME, Context()) as writer:
+        writer.add(SQUARE, Dense(random_array(SQUARE)))
+        writer.add(TensorSpec("b", SQUARE.dtype, SQUARE.shape), Alias(SQUARE.name))
+        writer.add(TensorSpec("c", SQUARE.dtype, SQUARE.shape), Alias("b"))
+        writer.finish()
+    with open_archive(tmp_path / NAME) as archive:
+        assert dict(archive.aliases) == {"b": SQUARE.name, "c": SQUARE.name}
+
+
 def aliases_found(tmp_path: Path, arrays: dict[str, np.ndarray]) -> dict[str, str]:
     with ArchiveWriter(tmp_path / NAME, Context(), find_ties=True) as writer:
         for name, array in arrays.items():

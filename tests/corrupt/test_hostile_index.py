@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,12 @@ def places(value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
         yield (*path, number)
         if isinstance(item, list):
             yield from places(item, (*path, number))
+
+
+def read_everything(data: bytes) -> None:
+    with open_bytes(data) as archive:
+        assert archive.provenance
+        assert list(archive.values())
 
 
 def replaced(index: Any, path: tuple[int, ...], value: Any) -> Any:
@@ -176,6 +183,7 @@ def test_file_of_a_tensor_that_is_not_there_raises_corrupt(parts: Parts) -> None
 
 def test_further_elements_of_arrays_are_ignored(parts: Parts) -> None:
     index = copy.deepcopy(parts.index)
+    index.extend([None] * (9 - len(index)))  # up to the last element that this version knows
     index.append("from a later minor version")
     for record in index[4]:
         record.append(7)
@@ -216,3 +224,14 @@ def test_tensor_without_a_recorded_hash_reads_and_restores(parts: Parts) -> None
     assert contents(joined) == contents(parts.join())
     with open_bytes(joined) as archive:
         assert b"".join(tensor_bytes(archive.files[0], 0)) == archive["embed"].tobytes()
+
+
+@pytest.mark.parametrize("depth", [65, 500, 100_000])
+def test_deeply_nested_provenance_and_meta_raise_corrupt(parts: Parts, depth: int) -> None:
+    marker = b"<<deep>>"
+    for place in ((6,), (4, 3, 3), (4, 4, 3)):
+        packed = msgspec.msgpack.encode(replaced(parts.index, place, marker))
+        packed = packed.replace(b"\xc4\x08" + marker, b"\x91" * depth + b"\xc0")
+        joined = Parts(parts.header, packed, parts.streams).join()
+        with pytest.raises(CorruptError):
+            read_everything(joined)

@@ -9,12 +9,14 @@ from typing import Any
 from unittest.mock import patch
 
 import reference_reader.codes
+import reference_reader.float_max
 import reference_reader.float_rows
 import reference_reader.tensors
 from reference_reader import read_archive
 from reference_reader.container import Container, read_container
 from reference_reader.cursor import Cursor
-from reference_reader.dense import BYTES, FLOAT_ROWS, PLANES, UNIT_F32
+from reference_reader.dense import BYTES, CODES, DIFFERENCES, FIELDS, FLOAT_ROWS, PLANES, UNIT_F32
+from reference_reader.float_rows import MAX
 from reference_reader.tensors import parse_record
 
 ENDING = ".tersor.safetensors"
@@ -76,10 +78,12 @@ def _watch_streams(found: set[str]) -> Iterator[None]:
     decode_dense_block = reference_reader.tensors.decode_dense_block
     read_streams = reference_reader.codes.read_streams
     with_escapes = reference_reader.float_rows._with_escapes
+    tops = reference_reader.float_max._tops
+    read_columns = reference_reader.tensors.read_columns
 
-    def watch_dense(stored: bytes, n_bytes: int, context: Any, what: str) -> bytes:
+    def watch_dense(stored: bytes, n_bytes: int, columns: Any, context: Any, what: str) -> bytes:
         found.update(_dense_features(Cursor(stored, what), context))
-        return decode_dense_block(stored, n_bytes, context, what)
+        return decode_dense_block(stored, n_bytes, columns, context, what)
 
     def watch_codes(cursor: Any, table_set: Any) -> Any:
         streams = read_streams(cursor, table_set)
@@ -93,10 +97,22 @@ def _watch_streams(found: set[str]) -> Iterator[None]:
         found.update({f"floats with escapes, coder {coder}"} if escapes.left else set())
         return with_escapes(symbols, escapes, coder, float_format)
 
+    def watch_tops(symbols: Any, escapes: Any, float_format: Any) -> Any:
+        found.update({f"floats with escapes, coder {MAX}"} if escapes.left else set())
+        return tops(symbols, escapes, float_format)
+
+    def watch_columns(head: bytes, n_columns: int, sets: Any, what: str) -> Any:
+        columns = read_columns(head, n_columns, sets, what)
+        found.add(f"head with {columns.n_profiles} column profiles")
+        found.update(f"column of shape {shape}" for shape in columns.shapes.reshape(-1).tolist())
+        return columns
+
     with (
         patch("reference_reader.tensors.decode_dense_block", watch_dense),
         patch("reference_reader.codes.read_streams", watch_codes),
         patch("reference_reader.float_rows._with_escapes", watch_escapes),
+        patch("reference_reader.float_max._tops", watch_tops),
+        patch("reference_reader.tensors.read_columns", watch_columns),
     ):
         yield
 
@@ -111,7 +127,31 @@ def _dense_features(cursor: Cursor, context: Any) -> set[str]:
             found.add(f"codec {context.codec(cursor.u8())}, form 1")
             cursor.varint()
         return found
-    return _float_features(cursor) if form == FLOAT_ROWS else set()
+    if form == FLOAT_ROWS:
+        return _float_features(cursor)
+    if form == FIELDS:
+        return _field_features(cursor)
+    if form == CODES:
+        return {f"form {form}, unit {cursor.u8()}"}
+    if form == DIFFERENCES:
+        return {f"form {form}, {cursor.u8()} bytes", f"form {form}, order {cursor.u8()}"}
+    cursor.varint(), cursor.varint()
+    n_wide = 0
+    for _ in range(2):
+        cursor.u8()
+        n_wide += cursor.varint()
+    return {f"form {form}, coder {cursor.u8()}", f"form {form}, {'some' if n_wide else 'no'} wide rows"}
+
+
+def _field_features(cursor: Cursor) -> set[str]:
+    stride, n_groups = cursor.u8(), cursor.u8()
+    found = set()
+    for _ in range(n_groups):
+        n_positions = cursor.u8()
+        cursor.take(n_positions)
+        found.add(f"form {FIELDS}, {'no ' if cursor.u8() == stride else ''}reference")
+        found |= {f"form {FIELDS}, several positions"} if n_positions > 1 else set()
+    return found
 
 
 def _float_features(cursor: Cursor) -> set[str]:
@@ -121,7 +161,9 @@ def _float_features(cursor: Cursor) -> set[str]:
         for _ in range(2):
             cursor.u8(), cursor.varint()
     coder = cursor.u8()
-    cursor.u8(), cursor.varint(), cursor.varint()  # shape class, base, row length
+    cursor.u8(), cursor.varint()  # shape class, base
+    if coder != MAX:
+        cursor.varint()  # row length
     n_streams, log2_lanes = cursor.u8(), cursor.u8()
     found = {f"float unit {unit}, coder {coder}", f"floats in {1 << log2_lanes} lanes, coder {coder}"}
     return found | ({f"floats in several streams, coder {coder}"} if n_streams > 1 else set())

@@ -40,6 +40,14 @@ def weights(seed: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     )  # fmt: skip
 
 
+def skewed_columns(seed: str, shape: tuple[int, int]) -> np.ndarray:
+    """BF16 whose columns have means from far below to far above zero, and scales of their own."""
+    n_columns = shape[1]
+    means = (np.arange(n_columns) - n_columns // 2) * 60
+    scales = 2.0 ** (np.arange(n_columns) % 5 - 16)
+    return ((bell(seed, *shape) + means) * scales).astype(np.float32).astype(BFLOAT16)
+
+
 def with_odd_floats(array: np.ndarray) -> np.ndarray:
     """The array with NaNs of both kinds and signs, infinities, zeros, subnormals and extremes scattered over it."""
     bits = array.reshape(-1).view(f"<u{array.dtype.itemsize}").copy()
@@ -56,6 +64,38 @@ def any_array(spec: TensorSpec) -> np.ndarray:
     bits = noise(spec.name, spec.n_bytes).copy()
     bits = bits & 1 if spec.dtype == "BOOL" else bits
     return bits.view(spec.numpy_dtype).reshape(spec.numpy_shape)
+
+
+def narrow_weights(seed: str, shape: tuple[int, int]) -> np.ndarray:
+    """F32 weights: every third row exact in F16, every fifth in BF16, the others full."""
+    array = weights(seed, shape, "F32")
+    array[::3] = (array[::3] * 2**10).astype(np.float16).astype(np.float32)
+    array[::5] = array[::5].astype(BFLOAT16).astype(np.float32)
+    return array
+
+
+def records(seed: str, n: int) -> np.ndarray:
+    """U8 (n, 20): two 16-bit floats, the second about -8 times the first, then 32 halves of bytes."""
+    scale = (1 + noise(seed + " scale", n) / 64).astype("<f2")
+    least = (scale.astype(np.float32) * -(7 + noise(seed + " least", n) / 128)).astype("<f2")
+    values = np.clip(bell(seed, n, 32) // 90 + 8, 0, 15).astype(np.uint8)
+    packed = values[:, :16] | values[:, 16:] << 4
+    return np.concatenate(
+        [scale.view(np.uint8).reshape(n, 2), least.view(np.uint8).reshape(n, 2), packed], axis=1
+    )
+
+
+def small_codes(seed: str, shape: tuple[int, int], greatest: int) -> np.ndarray:
+    """int64 codes up to +-greatest; rows, and a little columns, differ in scale."""
+    columns = np.arange(shape[1])
+    scale = greatest / 400 / 2.0 ** (noise(seed + " rows", shape[0])[:, None] % 7) * (1 + columns % 3)
+    return np.clip(np.rint(bell(seed, *shape) * scale), -greatest, greatest).astype(np.int64)
+
+
+def packed_halves(codes: np.ndarray) -> np.ndarray:
+    """U8: codes of four bits two by two, the first in the low half."""
+    halves = (codes & 15).astype(np.uint8)
+    return halves[:, ::2] | halves[:, 1::2] << 4
 
 
 def grid(seed: str, rows: int, columns: int, *, spread: int = 2, **options: Any) -> Grid:

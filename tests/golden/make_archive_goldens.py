@@ -27,27 +27,36 @@ import handmade_archives as handmade
 from golden.archive_inputs import (
     BFLOAT16,
     any_array,
+    bell,
     grid,
     grid_tensor,
+    narrow_weights,
+    packed_halves,
+    records,
     safetensors,
+    skewed_columns,
+    small_codes,
     small_integers,
     weights,
     with_odd_floats,
 )
 from reference_reader.dtypes import float32_to_bf16
+from tersor.archive.base_model import identity, open_base_model
 from tersor.archive.folder import add_side_file
-from tersor.archive.index import ArchiveRecord, FolderRecord
+from tersor.archive.index import ArchiveRecord, BaseRecord, FolderRecord
 from tersor.archive.writer import ArchiveWriter
 from tersor.codec import CODECS
-from tersor.layouts import Alias, Context, Dense, Grid
+from tersor.layouts import Alias, Context, Delta, Dense, Grid
+from tersor.layouts.delta_words import DIFFERENCE, EQUAL, KIND_NAMES, XOR
 from tersor.layouts.file_tables import FileCounts
+from tersor.layouts.float_tables import float_context
 from tersor.packing import pack
-from tersor.types import TensorSpec
+from tersor.types import DTYPES, TensorSpec
 
 FOLDER = Path(__file__).parent / "archives"
 ENDING = ".tersor.safetensors"
 PRODUCER = "tersor golden"  # instead of tersor's own version, which would change every golden
-Value = Dense | Grid | Alias
+Value = Dense | Grid | Alias | Delta
 
 
 @dataclass
@@ -103,14 +112,17 @@ def geometry(
     turns = cycle(lanes)
     changes: dict[str, Any] = {
         "dense.DENSE_BLOCK_ELEMENTS": block,
+        "delta.DENSE_BLOCK_ELEMENTS": block,
         "float_tables.DENSE_BLOCK_ELEMENTS": block,
         "grid_layout.GRID_BLOCK_ELEMENTS": block,
         "geometry.STREAM_ELEMENTS": stream,
-        "dense_encode.choose_lanes": lambda n_elements, n_streams: next(turns),
+        "forms.words._HASTE": {"balanced": 1, "fast": 1, "max": 1},  # the streams that `stream` asks for
+        "forms.words.choose_lanes": lambda n_elements, n_streams: next(turns),
+        "forms.codes.choose_lanes": lambda n_elements, n_streams: next(turns),
         "grid_layout.choose_lanes": lambda n_elements, n_streams: next(turns),
     }
     if row_length is not None:
-        changes["dense_encode.row_length_of"] = changes["float_tables.row_length_of"] = lambda rows, columns: (
+        changes["forms.words.row_length_of"] = changes["float_tables.row_length_of"] = lambda rows, columns: (
             row_length
         )
     with ExitStack() as stack:
@@ -136,6 +148,7 @@ def write_file(
     producer: str = PRODUCER,
     provenance: dict[str, Any] | None = None,
     context: Context | None = None,
+    base: BaseRecord | None = None,
 ) -> int:
     """Write one archive file and note what it holds. context: None makes the tables that the tensors need."""
     arrays: dict[str, np.ndarray] = {}
@@ -144,13 +157,13 @@ def write_file(
             writer.add(spec, value)
             arrays[spec.name] = _array(spec, value, arrays)
             expected.add(path.name, spec, arrays[spec.name])
-        return writer.finish([], provenance, folder)
+        return writer.finish([], provenance, folder, base)
 
 
 def _array(spec: TensorSpec, value: Value, earlier: dict[str, np.ndarray]) -> np.ndarray:
     if isinstance(value, Alias):
         return earlier[value.target]
-    return value.array if isinstance(value, Dense) else grid_tensor(spec, value)
+    return grid_tensor(spec, value) if isinstance(value, Grid) else value.array
 
 
 def write_alone(root: Path, tensors: dict[TensorSpec, Value], **options: Any) -> Expected:
@@ -240,6 +253,71 @@ def floats(level: str, row_length: int | None) -> Callable[[Path], Expected]:
     return write
 
 
+def floats_max(root: Path) -> Expected:
+    """Coder max: the three units, tiles, streams, odd values, skewed columns, and rows of two profiles."""
+    arrays: dict[TensorSpec, np.ndarray] = {}
+    for dtype in ("BF16", "F16", "F32"):
+        shapes = {"rows": (24, 96), "odd": (13, 41), "wide": (2, 1100), "vector": (77,)}
+        for name, shape in shapes.items():
+            arrays[TensorSpec(f"{dtype}.{name}", dtype, shape)] = weights(f"max {dtype} {name}", shape, dtype)
+        odd = with_odd_floats(weights(f"max {dtype} odd values", (5, 99), dtype))
+        arrays[TensorSpec(f"{dtype}.odd.values", dtype, odd.shape)] = odd
+    skewed = skewed_columns("skewed", (70, 32))
+    arrays[TensorSpec("skewed", "BF16", skewed.shape)] = skewed
+    embedding = np.concatenate([skewed_columns("unused", (100, 32)), weights("used", (170, 32), "BF16")])
+    arrays[TensorSpec("embedding", "BF16", embedding.shape)] = embedding
+    with (
+        geometry(block=1024, stream=300, lanes=(1, 2, 4, 8, 16, 32)),
+        patch("tersor.layouts.float_max.N_STREAMS", 3),
+    ):
+        context = float_context(arrays.items, "max", "auto")
+        return write_alone(root, {spec: Dense(array) for spec, array in arrays.items()}, context=context)
+
+
+def small_integer_forms(root: Path) -> Expected:
+    """Forms 4 to 6: records, codes of all units, and integers by value and by difference."""
+    codes = {7: small_codes("codes 7", (20, 640), 7), 60: small_codes("codes 60", (96, 64), 60)}
+    eighths = (codes[60] / 16).astype(np.float32)
+    arrays = {
+        TensorSpec("records", "U8", (300, 20)): records("records", 300),
+        TensorSpec("int8", "I8", (96, 64)): codes[60].astype(np.int8),
+        TensorSpec("uint8", "U8", (96, 64)): (codes[60] + 128).astype(np.uint8),
+        TensorSpec("int4", "U8", (20, 320)): packed_halves(codes[7]),
+        TensorSpec("uint4", "U8", (20, 320)): packed_halves(codes[7] + 8),
+        TensorSpec("e4m3", "F8_E4M3", (96, 64)): eighths.astype(DTYPES["F8_E4M3"][1]),
+        TensorSpec("e5m2", "F8_E5M2", (96, 64)): eighths.astype(DTYPES["F8_E5M2"][1]),
+        TensorSpec("signed", "I16", (30, 32)): bell("signed", 30, 32).astype(np.int16),
+        TensorSpec("places", "I64", (900,)): np.cumsum(np.abs(bell("places", 900)) + 70_000),
+        TensorSpec("falling", "U32", (400,)): (2**31 - np.cumsum(np.abs(bell("falling", 400)))).astype(
+            np.uint32
+        ),
+    }
+    with (
+        geometry(block=2048, stream=600, lanes=(1, 2, 4, 8, 16, 32)),
+        patch("tersor.layouts.forms.codes.MIN_CODES", 512),
+        patch("tersor.layouts.forms.codes.ENTRY_BITS", 1.0),  # tables of so few codes would never pay
+        patch("tersor.layouts.dense_encode.BYTE_CODECS", ("constant", "raw")),
+    ):
+        context = float_context(arrays.items, "balanced", "auto")
+        return write_alone(root, {spec: Dense(array) for spec, array in arrays.items()}, context=context)
+
+
+def narrow_rows(level: str) -> Callable[[Path], Expected]:
+    """Form 3: rows exact in narrower types, beside others and alone."""
+
+    def write(root: Path) -> Expected:
+        arrays = {
+            TensorSpec("mixed", "F32", (40, 48)): narrow_weights("mixed", (40, 48)),
+            TensorSpec("all", "F32", (30, 33)): narrow_weights("all", (90, 33))[::3].copy(),
+            TensorSpec("none", "F32", (10, 33)): weights("none", (10, 33), "F32"),
+        }
+        with geometry(block=1024, stream=300, lanes=(1, 2, 4)):
+            context = float_context(arrays.items, level, "auto")
+            return write_alone(root, {spec: Dense(array) for spec, array in arrays.items()}, context=context)
+
+    return write
+
+
 def grid_plain(root: Path) -> Expected:
     codebook = np.array([-1.75, -0.3, 0.0, 0.1, 1.3, 2.5], np.float32)
     grids = {
@@ -281,6 +359,48 @@ def grid_trellis(root: Path) -> Expected:
     tensors: dict[TensorSpec, Value] = {TensorSpec(*key): value for key, value in grids.items()}
     with geometry(block=1024, stream=300, lanes=(1, 2, 4, 8, 16, 32)):
         return write_alone(root, tensors)
+
+
+def deltas(root: Path) -> Expected:
+    """Tensors equal to those of a plain base beside the archive, differences and XOR, of every dtype and odd values."""
+    pairs: dict[TensorSpec, tuple[np.ndarray, np.ndarray]] = {}
+    for dtype in DTYPES_OF_VERSION_1:
+        spec = TensorSpec(f"any.{dtype}", dtype, (3, 8))
+        pairs[spec] = any_array(spec), any_array(TensorSpec(f"base.{dtype}", dtype, (3, 8)))
+    for dtype in ("F32", "BF16", "F16"):
+        base = weights(f"delta base {dtype}", (24, 64), dtype)
+        moved = (base.astype(np.float32) * 0.999 + weights("update", (24, 64), "F32") / 64).astype(base.dtype)
+        moved[7] = base[7]
+        pairs[TensorSpec(f"rows.{dtype}", dtype, base.shape)] = moved, base
+        odd = with_odd_floats(weights(f"delta odd {dtype}", (5, 99), dtype))
+        pairs[TensorSpec(f"odd.{dtype}", dtype, odd.shape)] = odd, odd[::-1].copy()
+    names = {spec.name: f"model.{spec.name}" if spec.dtype == "F32" else spec.name for spec in pairs}
+    entries = {
+        TensorSpec(names[spec.name], spec.dtype, spec.shape): base for spec, (_, base) in pairs.items()
+    }
+    root.mkdir()
+    (root / "base.safetensors").write_bytes(safetensors(entries))
+    model = open_base_model(root / "base.safetensors")
+    tensors: dict[TensorSpec, Value] = {}
+    for spec, (array, base) in pairs.items():
+        other, digest = names[spec.name], model.digest(names[spec.name])
+        name = None if other == spec.name else other
+        for kind, values in ((EQUAL, base), (DIFFERENCE, array), (XOR, array)):
+            renamed = TensorSpec(f"{spec.name}.{KIND_NAMES[kind]}", spec.dtype, spec.shape)
+            tensors[renamed] = Delta(values, base, kind, name or spec.name, digest)
+    spec, (array, base) = next(iter(pairs.items()))
+    tensors[spec] = Delta(array, base, DIFFERENCE, None, model.digest(spec.name))
+    tensors[TensorSpec("tied", spec.dtype, spec.shape)] = Alias(spec.name)
+    expected = Expected(lossless=False)
+    record = BaseRecord("base.safetensors", identity(model))
+    folder = FolderRecord(False, [], [], [], False)
+    with (
+        geometry(block=1024, stream=300, lanes=(1,)),
+        patch("tersor.layouts.delta_blocks.MIN_GROUP_ELEMENTS", 64),
+    ):
+        write_file(root / f"model{ENDING}", tensors, expected, folder=folder, base=record)
+    model.close()
+    return expected
 
 
 CONFIG = b'{"architectures": ["TinyModel"], "hidden_size": 16}'
@@ -447,6 +567,13 @@ GOLDENS = {
         "float rows, balanced coder, blocks, streams and tiles", floats("balanced", None)
     ),
     "floats-fast": Golden("float rows, fast coder, rows of 77", floats("fast", 77)),
+    "floats-max": Golden("float rows, coder max, blocks, streams, tiles and column profiles", floats_max),
+    "deltas": Golden(
+        "every dtype against a base: equal, difference, XOR; row classes, groups, blocks", deltas
+    ),
+    "narrow-rows": Golden("F32 rows exact in narrower types, balanced coder", narrow_rows("balanced")),
+    "narrow-rows-max": Golden("F32 rows exact in narrower types, coder max", narrow_rows("max")),
+    "small-integers": Golden("fields, codes of all units, differences", small_integer_forms),
     "grid-plain": Golden("plain grids: dtypes, groups, codebooks, transposed, tiles, alias", grid_plain),
     "grid-trellis": Golden("trellis grids", grid_trellis),
     "lossy-folder": Golden(

@@ -15,9 +15,9 @@ from tersor.codec import CODECS
 from tersor.errors import CorruptError, NewerFormatError, UsageError
 from tersor.layouts import Alias, Context, Dense, make_layout
 from tersor.layouts.base import Encoded, EncodedBlock
-from tersor.layouts.dense_decode import FORM_BYTES, FORM_FLOAT_ROWS, FORM_PLANES
 from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.float_words import UNITS
+from tersor.layouts.forms.parts import FORM_BYTES, FORM_FLOAT_ROWS, FORM_PLANES
 from tersor.layouts.tables import TableSet
 from tersor.types import DTYPES, TensorSpec
 
@@ -278,7 +278,7 @@ def test_planes_leave_the_last_bytes_as_they_are() -> None:
     ("payload", "error", "message"),
     [
         (b"", CorruptError, "0 bytes left, needs 1"),
-        (b"\3", NewerFormatError, "form 3"),
+        (b"\7", NewerFormatError, "form 7"),
         (b"\0\1" + bytes(12), CorruptError, "codec 1, the index lists 1"),
         (b"\1\1", CorruptError, "1 planes"),
         (b"\1\0", CorruptError, "0 planes"),
@@ -286,7 +286,7 @@ def test_planes_leave_the_last_bytes_as_they_are() -> None:
         (b"\1\2\0\x80\0", CorruptError, "varint is too long"),
         (b"\1\2\0\xff\xff\xff\xff\x7f\0\0", CorruptError, "needs"),
         (b"\2\3", NewerFormatError, "float unit 3"),
-        (b"\2\0\2", NewerFormatError, "float coder 2"),
+        (b"\2\0\3", NewerFormatError, "float coder 3"),
         (b"\2\0\0", CorruptError, "lacks the tables"),
         (b"\0\0" + bytes(11) + b"\1", CorruptError, "CRC-32C"),
     ],
@@ -305,7 +305,7 @@ def test_head_and_parameters_are_refused() -> None:
     spec = TensorSpec("w", "U8", (4,))
     with pytest.raises(NewerFormatError, match="no parameters"):
         make_layout("dense/1").decoder(spec, [1], memoryview(b""), 0, Context())
-    with pytest.raises(CorruptError, match="no head, got 2 bytes"):
+    with pytest.raises(CorruptError, match="lacks the side tables of its columns"):
         make_layout("dense/1").decoder(spec, None, memoryview(b"xx"), 0, Context())
 
 

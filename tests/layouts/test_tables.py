@@ -15,7 +15,6 @@ from tersor.layouts.grid_tables import GridCounts
 from tersor.layouts.tables import (
     FLOAT_ROW_CLASSES,
     SIDE_SYMBOLS,
-    SIDE_TABLES,
     ZERO_POINTS,
     TableSet,
     compile_tables,
@@ -234,7 +233,7 @@ def test_zero_points_need_all_side_tables() -> None:
     counts.add(TensorSpec("w", "F32", (4, 4)), grid)
     side = find_tables(counts.make("balanced"), "side")
     assert side is not None
-    assert side.n_tables == SIDE_TABLES
+    assert side.n_tables == ZERO_POINTS + 1
 
 
 def test_a_file_without_floats_and_grids_has_no_tables() -> None:

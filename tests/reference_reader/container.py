@@ -45,6 +45,7 @@ class Container:
     files: list[Any]
     provenance: dict[str, Any]
     folder: Any
+    base: Any
 
 
 def read_container(data: bytes, what: str) -> Container:
@@ -150,7 +151,8 @@ def _parse_index(index: Any, streams: list[Stream], index_crc: int, what: str) -
         require(len(part) <= most, f"{what}: an array of {len(part)}, at most {most}")
     require(len(tensors) == len(streams), f"{what}: {len(tensors)} tensors for {len(streams)} streams")
     context = FileContext(codecs, TableSets(table_sets))
-    return Container(streams, index_crc, producer, layouts, context, tensors, files, provenance, folder)
+    base = index[N_INDEX_ELEMENTS] if len(index) > N_INDEX_ELEMENTS else None
+    return Container(streams, index_crc, producer, layouts, context, tensors, files, provenance, folder, base)
 
 
 def _is_plain(value: Any) -> bool:

@@ -35,7 +35,7 @@ class Coder:
     top_bits: int
 
 
-BALANCED, FAST = 0, 1
+BALANCED, FAST, MAX = 0, 1, 2
 CODERS = {BALANCED: Coder(A12, "float12", 2), FAST: Coder(A8, "float8", 0)}
 
 
@@ -50,11 +50,18 @@ def read_n_streams(cursor: Cursor) -> int:
     return n_streams
 
 
-def read_float_rows(cursor: Cursor, count: int, float_format: FloatFormat, sets: TableSets) -> np.ndarray:
-    """`count` 16-bit words, as uint16."""
+def read_coder(cursor: Cursor) -> int:
+    """The number that a float-row payload begins with."""
     number = cursor.u8()
-    if number not in CODERS:
+    if number not in (BALANCED, FAST, MAX):
         raise UnsupportedError(f"{cursor.what}: float coder {number} is not known")
+    return number
+
+
+def read_float_rows(
+    cursor: Cursor, count: int, float_format: FloatFormat, sets: TableSets, number: int
+) -> np.ndarray:
+    """`count` 16-bit words of coder `number`, balanced or fast, as uint16; the cursor is behind it."""
     coder = CODERS[number]
     shape_class = cursor.u8()
     require(shape_class < 4, f"{cursor.what}: shape class {shape_class}, at most 3")

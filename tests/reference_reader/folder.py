@@ -39,14 +39,14 @@ def read_archive(path: Path | str) -> Archive:
     archive = Archive()
     if path.is_file():
         container = read_container(path.read_bytes(), path.name)
-        _add_file(archive, path.name, container)
+        _add_file(archive, path.name, container, path.parent)
         archive.provenance = container.provenance
         if container.folder is not None:
             _read_folder(archive, path.parent, container.folder, with_archives=False)
         return archive
     primary_path, primary = _find_primary(path)
     archive.provenance = primary.provenance
-    _add_file(archive, primary_path, primary)
+    _add_file(archive, primary_path, primary, path)
     _read_folder(archive, path, primary.folder, with_archives=True)
     return archive
 
@@ -62,9 +62,9 @@ def _find_primary(root: Path) -> tuple[str, Container]:
     return found[0]
 
 
-def _add_file(archive: Archive, path: str, container: Container) -> None:
+def _add_file(archive: Archive, path: str, container: Container, root: Path) -> None:
     """Put the tensors and original files of one archive file into `archive`."""
-    arrays, unreadable = read_tensors(container)
+    arrays, unreadable = read_tensors(container, (root / path).parent)
     for stream, array in zip(container.streams, arrays, strict=True):
         is_taken = stream.name in archive.tensors or stream.name in archive.unreadable
         name = f"{path}:{stream.name}" if is_taken else stream.name
@@ -133,7 +133,7 @@ def _add_sibling(archive: Archive, root: Path, entry: Any) -> None:
     container = read_container(_read(root, path), path)
     require(container.index_crc == checksum, f"{path}: belongs to another archive: its index differs")
     require(container.folder is None, f"{path}: carries a folder record too")
-    _add_file(archive, path, container)
+    _add_file(archive, path, container, root)
 
 
 def _add_side_file(archive: Archive, root: Path, entry: Any) -> None:

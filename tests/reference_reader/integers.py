@@ -10,6 +10,7 @@ from .tables import TableSets
 I16 = (-(1 << 15), (1 << 15) - 1)
 I32 = (-(1 << 31), (1 << 31) - 1)
 FLOAT_ROW_CLASSES, ROW_EXPONENTS, COLUMN_EXPONENTS, ROW_CLASSES, COLUMN_CLASSES, ZERO_POINTS = range(6)
+COLUMN_SCALES, COLUMN_SHAPES, ROW_PROFILES, TRAILING_ZEROS = range(6, 10)
 
 
 def lanes_of(log2_lanes: int, what: str) -> int:

@@ -13,11 +13,14 @@ from .rans import FORMATS, Tables
 KINDS: dict[str, tuple[int, int | None]] = {
     "float12": (12, 64),
     "float8": (8, 16),
+    "float12max": (12, 128),
     "side": (12, None),
+    "codes": (12, None),
     "grid": (12, None),
 }
 MAX_RAW_BITS = 16
-N_FLOAT_TABLES = 16  # 4 shape classes x 4 quarters of an octave
+# 4 shape classes x 4 quarters of an octave; of coder max each for 5 skews
+N_FLOAT_TABLES = {"float12": 16, "float8": 16, "float12max": 80}
 MAX_FIRST_CLASS = 1 << 17
 
 
@@ -47,7 +50,7 @@ class TableSets:
     def __init__(self, records: list[Any]) -> None:
         require(isinstance(records, list), "index: table_sets is not an array")
         self.records = [_check_record(record, number) for number, record in enumerate(records)]
-        for kind in ("float12", "float8", "side"):
+        for kind in (*N_FLOAT_TABLES, "codes", "side"):
             count = sum(record[0] == kind for record in self.records)
             require(count <= 1, f"index: {count} table sets of kind {kind}")
         self.parsed = {
@@ -89,12 +92,12 @@ def _parse(record: list[Any], what: str) -> TableSet:
     allowed = stream_format.alphabets if needed_symbols is None else (needed_symbols,)
     require(n_symbols in allowed, f"{what}: {kind} with {n_symbols} symbols, one of {allowed} needed")
     require(isinstance(raw_bits, bytes) and isinstance(frequencies, bytes), f"{what}: bin expected")
-    limit = MAX_RAW_BITS if kind in ("side", "grid") else 0
+    limit = MAX_RAW_BITS if kind in ("side", "codes", "grid") else 0
     require(
         max(raw_bits, default=0) <= limit, f"{what}: {kind} table with {max(raw_bits, default=0)} raw bits"
     )
-    is_complete = not kind.startswith("float") or len(raw_bits) == N_FLOAT_TABLES
-    require(is_complete, f"{what}: {len(raw_bits)} {kind} tables, {N_FLOAT_TABLES} needed")
+    n_needed = N_FLOAT_TABLES.get(kind, len(raw_bits))
+    require(len(raw_bits) == n_needed, f"{what}: {len(raw_bits)} {kind} tables, {n_needed} needed")
     lists = read_frequencies(frequencies, len(raw_bits), n_symbols, precision, what)
     tables = Tables(stream_format, lists, list(raw_bits))
     return TableSet(kind, tables, *_parse_classes(kind, first_class, class_map, len(raw_bits), what))
@@ -105,7 +108,7 @@ def _parse_classes(kind: str, first: Any, class_map: Any, n_tables: int, what: s
     require(is_small, f"{what}: first_class {first!r} is not within {MAX_FIRST_CLASS}")
     require(isinstance(class_map, bytes), f"{what}: class_map is no bin")
     numbers = list(class_map)
-    if kind != "grid":
+    if kind not in ("codes", "grid"):
         require(first == 0 and not numbers, f"{what}: {kind} tables have no classes")
     else:
         require(bool(numbers), f"{what}: class map is empty")

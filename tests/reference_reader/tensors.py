@@ -1,7 +1,8 @@
-"""Tensors of one archive file: section 3.1, and the three layouts of section 4."""
+"""Tensors of one archive file: section 3.1, and the layouts of section 4."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from .blake3 import blake3
 from .container import Container, Stream
 from .crc32c import crc32c
 from .cursor import Cursor
+from .delta import EQUAL, Base, base_matrix, decode_delta_block, parse_meta
 from .dense import decode_dense_block
 from .dtypes import array_shape, from_float32, matrix_shape, numpy_type
 from .errors import FormatError, UnsupportedError, require
+from .float_max import Columns, read_columns
 from .grid import GridMeta, block_values, read_block, read_head
 
 MAX_RANK = 32
@@ -53,8 +56,14 @@ class Block:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
 
-def read_tensors(container: Container) -> tuple[list[np.ndarray | None], dict[str, str]]:
-    """The tensors in order (None: uses something unknown), and why those are unreadable, by name."""
+def read_tensors(
+    container: Container, folder: Path | None = None
+) -> tuple[list[np.ndarray | None], dict[str, str]]:
+    """The tensors in order (None: uses something unknown), and why those are unreadable, by name.
+
+    folder: of the archive file, from which the path of its base leads.
+    """
+    base = None if container.base is None else Base(container.base, folder)
     records = [
         parse_record(record, stream, container)
         for record, stream in zip(container.tensors, container.streams, strict=True)
@@ -63,7 +72,7 @@ def read_tensors(container: Container) -> tuple[list[np.ndarray | None], dict[st
     unreadable: dict[str, str] = {}
     for record in records:
         try:
-            arrays.append(_decode(record, container))
+            arrays.append(_decode(record, container, base))
         except UnsupportedError as exc:
             unreadable[record.name] = str(exc)
             arrays.append(None)
@@ -116,7 +125,7 @@ def _check_shape(shape: Any, stream: Stream, what: str) -> None:
     require(stream.shape == needed, f"{what}: stream of shape {stream.shape}, {needed} needed")
 
 
-def _decode(record: Record, container: Container) -> np.ndarray | None:
+def _decode(record: Record, container: Container, base: Base | None) -> np.ndarray | None:
     """The tensor; None for an alias."""
     what = f"tensor {record.name!r}"
     if record.layout == "alias/1":
@@ -128,6 +137,8 @@ def _decode(record: Record, container: Container) -> np.ndarray | None:
         array = _decode_dense(record, container, what)
     elif record.layout == "grid/1":
         array = _decode_grid(record, container, what)
+    elif record.layout == "delta/1":
+        array = _decode_delta(record, container, base, what)
     else:
         raise UnsupportedError(f"{what}: layout {record.layout!r} is not known")
     if record.blake3 is not None:
@@ -137,17 +148,45 @@ def _decode(record: Record, container: Container) -> np.ndarray | None:
 
 
 def _decode_dense(record: Record, container: Container, what: str) -> np.ndarray:
-    require(record.meta is None and record.n_head == 0, f"{what}: dense with meta or head")
+    require(record.meta is None, f"{what}: dense with meta")
     element = numpy_type(record.dtype)
     matrix_size = matrix_shape(record.dtype, record.shape)
     blocks = _blocks(record, matrix_size, what)
+    columns = Columns.flat(matrix_size[1])
+    if record.n_head:
+        columns = read_columns(record.stream[: record.n_head], matrix_size[1], container.context.sets, what)
+        require(columns.checksum() == record.checksums[0], f"{what}: the checksum of the head is wrong")
     matrix = np.empty(matrix_size, element)
     for block in blocks:
         n_bytes = math.prod(block.shape) * element.itemsize
-        data = decode_dense_block(block.stored, n_bytes, container.context, block.what)
+        tile = columns.tile(block.columns)
+        data = decode_dense_block(block.stored, n_bytes, tile, container.context, block.what)
         require(crc32c(data) == block.checksum, f"{block.what}: the checksum is wrong")
         matrix[block.rows, block.columns] = np.frombuffer(data, element).reshape(block.shape)
     return matrix.reshape(array_shape(record.dtype, record.shape))
+
+
+def _decode_delta(record: Record, container: Container, base: Base | None, what: str) -> np.ndarray:
+    kind, name, digest = parse_meta(record.meta, what)
+    digest = record.blake3 if kind == EQUAL else digest
+    if base is None or digest is None:
+        raise FormatError(f"{what}: a delta without the record of its base or the hash of its tensor")
+    require(record.n_head == 0, f"{what}: a delta with a head")
+    matrix_size = matrix_shape(record.dtype, record.shape)
+    tensor = base.tensor(record.name if name is None else name, what)
+    words = base_matrix(tensor, record, digest, matrix_size, what)
+    matrix = words.copy()
+    if kind == EQUAL:
+        is_empty = not (record.stream or record.block_lengths or record.checksums)
+        is_empty = is_empty and record.block_rows == 0 and record.block_columns == 0
+        require(is_empty, f"{what}: equal to its base, but with data")
+    else:
+        for block in _blocks(record, matrix_size, what):
+            part = np.ascontiguousarray(words[block.rows, block.columns])
+            data = decode_delta_block(kind, record.dtype, block.stored, part, container.context, block.what)
+            require(crc32c(data) == block.checksum, f"{block.what}: the checksum is wrong")
+            matrix[block.rows, block.columns] = np.frombuffer(data, words.dtype).reshape(block.shape)
+    return matrix.view(numpy_type(record.dtype)).reshape(array_shape(record.dtype, record.shape))
 
 
 def _decode_grid(record: Record, container: Container, what: str) -> np.ndarray:

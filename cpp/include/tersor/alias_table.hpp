@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tersor/bytes.hpp"
+#include "tersor/lane_table.hpp"
 #include "tersor/status.hpp"
 
 namespace tersor {
@@ -25,6 +26,7 @@ struct AliasTable {
     std::vector<Bucket> bucket;            // [K]
     std::vector<std::uint16_t> first;      // [K] encoder: where the symbol's slots begin in `slot`
     std::vector<std::uint16_t> slot;       // [2^p] encoder: the slot of each (symbol, offset)
+    LaneTable lanes{};                     // the same for vector code, of tables of at most 64 symbols
 
     // frequency: K values below 2^p that add up to 2^p. Returns corrupt otherwise.
     static Status build(std::span<const std::uint16_t> frequency, int precision, AliasTable& table);
@@ -36,8 +38,10 @@ struct TableSet {
     int symbols = 0;
     int precision = 0;
     std::vector<AliasTable> tables;
+    std::vector<std::uint64_t> max_entries;  // [tables][K], of sets of 128 symbols: see max_entry in alias_table.cpp
     int first_class = 0;
     std::vector<std::uint8_t> class_map;
+    std::vector<std::uint64_t> entries;  // [tables][K], of sets with a class map: see gather_entry in alias_table.cpp
 
     // The elements of a TableSet as docs/format.md 5.3 defines them; `frequencies` is the packed bit stream.
     static Status build(int symbols, int precision, ByteSpan raw_bits, ByteSpan frequencies, int first_class, ByteSpan class_map, TableSet& set);

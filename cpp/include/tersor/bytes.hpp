@@ -102,14 +102,7 @@ public:
     explicit BitReader(ByteSpan data) : data_(data) {}
     bool failed() const { return failed_; }
     std::uint32_t get(int n_bits) {  // n_bits <= 32
-        while (n_pending_ < n_bits) {
-            if (position_ == data_.size()) {
-                failed_ = true;
-                return 0;
-            }
-            pending_ |= std::uint64_t{data_[position_++]} << n_pending_;
-            n_pending_ += 8;
-        }
+        if (n_pending_ < n_bits && !refill(n_bits)) return 0;
         const std::uint32_t value = static_cast<std::uint32_t>(pending_ & ((std::uint64_t{1} << n_bits) - 1));
         pending_ >>= n_bits;
         n_pending_ -= n_bits;
@@ -119,6 +112,23 @@ public:
     bool finished() const { return !failed_ && position_ == data_.size() && n_pending_ < 8 && pending_ == 0; }
 
 private:
+    // Four bytes at a time where there are so many.
+    bool refill(int n_bits) {
+        if (data_.size() - position_ >= 4) {
+            const std::uint8_t* p = data_.data() + position_;
+            const std::uint32_t next = std::uint32_t{p[0]} | std::uint32_t{p[1]} << 8 | std::uint32_t{p[2]} << 16 | std::uint32_t{p[3]} << 24;
+            pending_ |= std::uint64_t{next} << n_pending_;
+            n_pending_ += 32;
+            position_ += 4;
+            return true;
+        }
+        for (; n_pending_ < n_bits; n_pending_ += 8) {
+            if (position_ == data_.size()) return failed_ = true, false;
+            pending_ |= std::uint64_t{data_[position_++]} << n_pending_;
+        }
+        return true;
+    }
+
     ByteSpan data_;
     std::size_t position_ = 0;
     std::uint64_t pending_ = 0;

@@ -34,7 +34,7 @@ struct FloatRowsOptions {
     std::size_t lanes;       // 1, 2, 4 .. 32
 };
 
-// Adds the words of every `stride`-th row, and all row classes, to `counts`.
+// Adds the words of every `stride`-th row, with that weight, and all row classes, to `counts`.
 void count_float_rows(std::span<const std::uint16_t> words, const FloatRowsOptions& options, std::size_t stride, FloatCounts& counts);
 
 // The float-row payload for `words`. `tables` is the float12 or float8 set, of 16 tables; all tables must have an escape.

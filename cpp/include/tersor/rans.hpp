@@ -1,5 +1,6 @@
 // Interleaved rANS with alias tables (docs/format.md 5.1): one encoder and one decoder for both stream formats, A12 and A8.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -43,6 +44,7 @@ public:
         x = (x / f) << Format::precision | table.slot[table.first[symbol] + x % f];
     }
     std::size_t n_words() const { return words_.size(); }
+    std::array<std::uint32_t, kMaxLanes>& states() { return states_; }
     void append_states(Bytes& out) const {
         for (std::size_t lane = 0; lane < lanes_; ++lane)
             for (int b = 0; b < Format::state_bytes; ++b) out.push_back(static_cast<std::uint8_t>(states_[lane] >> (8 * b)));
@@ -66,6 +68,13 @@ public:
             for (int b = 0; b < Format::state_bytes; ++b) states_[lane] |= std::uint32_t{states[lane * Format::state_bytes + b]} << (8 * b);
             invalid_ = invalid_ || states_[lane] < Format::lower;
         }
+    }
+    // The states and where the words go on, for code that decodes many elements at once and hands the rest back.
+    const std::array<std::uint32_t, kMaxLanes>& states() const { return states_; }
+    void resume(const std::uint32_t* states, std::size_t position) {
+        std::copy(states, states + lanes_, states_.begin());
+        invalid_ = invalid_ || position > words_.size();
+        position_ = std::min(position, words_.size());
     }
     std::uint32_t next(std::size_t i, const AliasTable& table) {
         std::uint32_t& x = states_[i & (lanes_ - 1)];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from tersor.archive.index import TensorRecord
 from tersor.archive.varint import decode_varints
 from tersor.errors import CorruptError
 from tersor.layouts.base import MAX_BLOCK_ELEMENTS, n_blocks
+from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
 from tersor.types import TensorSpec
 
 _COLUMN_MULTIPLE = 32
@@ -117,6 +118,19 @@ def block_table(record: TensorRecord, matrix: tuple[int, int], n_stream_bytes: i
     )
 
 
+def equal_table(record: TensorRecord, matrix: tuple[int, int], n_stream_bytes: int) -> BlockTable:
+    """Return the blocks, all without bytes, of a tensor stored as equal to one that exists. Raises CorruptError."""
+    if n_stream_bytes or record.head or record.block_rows or record.block_columns:
+        raise CorruptError("a tensor stored as equal to its base has a stream or blocks; needs none")
+    if record.block_lengths or record.checksums:
+        raise CorruptError("a tensor stored as equal to its base has lengths or checksums; needs none")
+    rows, columns = matrix
+    blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
+    count = n_blocks(rows, columns, blocks.rows, blocks.columns)
+    offsets, checksums = np.zeros(count + 1, np.int64), np.zeros(count, np.uint32)
+    return BlockTable(rows, columns, blocks.rows, blocks.columns, 0, 0, offsets, checksums)
+
+
 def _check_block_shape(record: TensorRecord, rows: int, columns: int) -> None:
     block_rows, block_columns = record.block_rows, record.block_columns
     if rows == 0 or columns == 0:
@@ -134,6 +148,21 @@ def _check_block_shape(record: TensorRecord, rows: int, columns: int) -> None:
             f"{MAX_BLOCK_ELEMENTS} elements inside the matrix, and columns a multiple of {_COLUMN_MULTIPLE} "
             f"or all {columns}"
         )
+
+
+def runs(blocks: Iterable[Block], offsets: np.ndarray, max_bytes: int) -> Iterator[list[Block]]:
+    """Yield the blocks in lists of such as lie side by side in the stream and take max_bytes together, or one block."""
+    run: list[Block] = []
+    for block in blocks:
+        if run and (
+            block.number != run[-1].number + 1
+            or offsets[block.number + 1] - offsets[run[0].number] > max_bytes
+        ):
+            yield run
+            run = []
+        run.append(block)
+    if run:
+        yield run
 
 
 @dataclass(frozen=True, slots=True)

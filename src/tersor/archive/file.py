@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tersor.archive.blocks import block_table, last_two
+from tersor.archive.base import Base
+from tersor.archive.blocks import BlockTable, block_table, equal_table, last_two
 from tersor.archive.crc import crc32c
 from tersor.archive.header import Stream, decode_header, locate_index
 from tersor.archive.index import Index, Prefix, TensorRecord, decode_index, spec_of, unpack_any
@@ -15,6 +18,8 @@ from tersor.archive.tensor import StoredTensor
 from tersor.errors import CorruptError, NewerFormatError, UnknownNameError
 from tersor.layouts import make_layout
 from tersor.layouts.base import Context, Layout
+from tersor.layouts.delta import DELTA_LAYOUT, DeltaMeta
+from tersor.layouts.delta_words import EQUAL
 from tersor.sources.header import LENGTH_BYTES
 from tersor.types import DTYPES, TensorSpec
 
@@ -45,6 +50,7 @@ class ArchiveFile:
         }
         self._context = Context(list(self.index.codecs), self.index.table_sets)
         self._tensors: dict[int, StoredTensor] = {}
+        self.base = self.index.base and Base(self.index.base, self.name, None, None)
 
     @classmethod
     def open(cls, path: Path, name: str | None = None) -> ArchiveFile:
@@ -59,6 +65,22 @@ class ArchiveFile:
     def crc(self) -> int:
         """CRC-32C of the index, by which the folder record knows this file."""
         return self.prefix.index_crc
+
+    def find_base(self, given: Path | None, folder: Path | None) -> None:
+        """Say where the base of deltas is: at `given`, or from the archive's `folder` on as the file says."""
+        if self.index.base is not None:
+            here = None if folder is None else (folder / self.name).parent
+            self.base = Base(self.index.base, self.name, given, here)
+
+    def check_base(self) -> None:
+        """Raise UsageError unless the base that deltas need, if there are any, is there and the right one."""
+        if self.base is None:
+            return
+        self.base.open()
+        for number, record in enumerate(self.index.tensors):
+            if self.layout_name(record) == DELTA_LAYOUT:
+                with suppress(CorruptError, NewerFormatError):  # told when the tensor is read
+                    self.tensor(number)
 
     def layout_name(self, record: TensorRecord) -> str:
         return self.index.layouts[record.layout]
@@ -78,6 +100,8 @@ class ArchiveFile:
 
     def close(self) -> None:
         self._tensors.clear()
+        if self.base is not None:
+            self.base.close()
         self.ranges.close()
 
     def _open(self) -> None:
@@ -155,17 +179,33 @@ class ArchiveFile:
         begin = self._data_begin + stream.begin
         try:
             meta = unpack_any(record.meta, "meta")
-            table = block_table(record, layout.matrix_shape(spec, meta), stream.end - stream.begin)
+            matrix = layout.matrix_shape(spec, meta)
+            context, table = self._context, None
+            if self.layout_name(record) == DELTA_LAYOUT:
+                context, table = self._delta(record, spec, meta, matrix, stream.end - stream.begin)
+            if table is None:
+                table = block_table(record, matrix, stream.end - stream.begin)
             flip = last_two(spec) if _is_transposed(self.layout_name(record), meta) else None
             head = (
                 self.ranges.read(begin, begin + table.n_head_bytes) if table.n_head_bytes else memoryview(b"")
             )
-            decoder = layout.decoder(spec, meta, head, table.head_crc, self._context)
+            decoder = layout.decoder(spec, meta, head, table.head_crc, context)
         except CorruptError as exc:
             raise CorruptError(f"{where}: {exc}; the file is damaged, fetch it again") from exc
         except NewerFormatError as exc:
             raise NewerFormatError(f"{where}: {exc}") from exc
         return StoredTensor(self.ranges, spec, begin, table, decoder, flip)
+
+    def _delta(
+        self, record: TensorRecord, spec: TensorSpec, meta: Any, matrix: tuple[int, int], n_stream_bytes: int
+    ) -> tuple[Context, BlockTable | None]:
+        """Return the context with the base of a delta, and the blocks of one that equals its base."""
+        parsed = DeltaMeta.parse(meta)
+        digest = record.blake3 if parsed.kind == EQUAL else parsed.base_digest
+        if self.base is None or digest is None:
+            raise CorruptError("a delta without the record of its base or the hash of its tensor")
+        context = replace(self._context, base=self.base.reader(spec, parsed, digest))
+        return context, equal_table(record, matrix, n_stream_bytes) if parsed.kind == EQUAL else None
 
 
 def _is_transposed(layout: str, meta: Any) -> bool:

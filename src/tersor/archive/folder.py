@@ -13,7 +13,14 @@ from tersor.archive.limits import ARCHIVE_SUFFIX
 from tersor.errors import UsageError
 
 SHARD_INDEX_NAME = "model.safetensors.index.json"
+TORCH_SHARD_INDEX_NAME = "pytorch_model.bin.index.json"
 CONFIG_NAME = "config.json"
+# What a loader opens first in a folder, in this order.
+LOADED_NAMES = (
+    f"model{ARCHIVE_SUFFIX}",
+    f"model{ARCHIVE_SUFFIX}.index.json",
+    f"pytorch_model.bin{ARCHIVE_SUFFIX}",
+)
 QUANTIZATION_CONFIG = {"quant_method": "tersor"}
 _WEIGHT_SUFFIX = ".safetensors"
 _MAX_ADAPTED_BYTES = 16 << 20  # a config or shard index beyond this is packed as plain bytes
@@ -68,15 +75,28 @@ def find_archive_files(path: Path) -> dict[str, Path]:
     return {relative: found[relative] for relative in sorted(found, key=nearest_first)}
 
 
-def adapt_config(original: bytes) -> bytes | None:
+def loaded_name(folder: str, outputs: Collection[str]) -> str | None:
+    """Return which of an archive's files in `folder` a loader should open first, None if there is none.
+
+    outputs: paths of the archive files and of the shard index.
+    """
+    prefix = f"{folder}/" if folder else ""
+    return next((name for name in LOADED_NAMES if prefix + name in outputs), None)
+
+
+def adapt_config(original: bytes, weights: str | None = None) -> bytes | None:
     """Return config.json with `quantization_config` added, or None if the original is no JSON object.
 
-    One that is there already (a checkpoint quantized by others) is kept under "original".
+    weights: what a loader opens first, said if it is not model.tersor.safetensors. transformers tells a model's class
+    that the configuration is loaded, but not always from where.
+    A `quantization_config` that is there already (a checkpoint quantized by others) is kept under "original".
     """
     config = _json_object(original)
     if config is None:
         return None
     added: dict[str, object] = dict(QUANTIZATION_CONFIG)
+    if weights not in (None, LOADED_NAMES[0]):
+        added["weights"] = weights
     if "quantization_config" in config:
         added["original"] = config["quantization_config"]
     return _to_json({**config, "quantization_config": added})
@@ -109,10 +129,13 @@ def _to_json(value: dict[str, object]) -> bytes:
     return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def add_side_file(source: Path, relative: str, output: Path, *, adapt: bool = False) -> SideRecord | None:
+def add_side_file(
+    source: Path, relative: str, output: Path, *, adapt: bool = False, outputs: Collection[str] = ()
+) -> SideRecord | None:
     """Put a side file into the output folder and return its record.
 
     adapt: change a config.json or a shard index for the archive, the original bytes going into the record.
+    outputs: paths of all files of the archive, for `loaded_name`.
     Returns None, with nothing written, if it should be changed and cannot be.
     """
     changed, place = None, relative
@@ -122,7 +145,8 @@ def add_side_file(source: Path, relative: str, output: Path, *, adapt: bool = Fa
             return None
         data = source.read_bytes()
         is_config = PurePosixPath(relative).name == CONFIG_NAME
-        changed = adapt_config(data) if is_config else adapt_shard_index(data)
+        weights = loaded_name(relative.rpartition("/")[0], outputs)
+        changed = adapt_config(data, weights) if is_config else adapt_shard_index(data)
         place = relative if is_config else shard_index_name(relative)
         if changed is None:
             return None

@@ -22,7 +22,7 @@ PREFIX = struct.Struct("<6sBBIII")  # magic, version, 0, index length, index CRC
 _ZSTD_LEVEL = 19
 # Far beyond what version 1 uses; the tables themselves are checked when a tensor needs them.
 _MAX_SYMBOLS, _MAX_PRECISION, _MAX_CLASS = 1 << 16, 32, 1 << 30
-_SINGLE_KINDS = ("float12", "float8", "side")  # a block finds these by their kind
+_SINGLE_KINDS = ("float12", "float8", "float12max", "codes", "side")  # a block finds these by their kind
 
 Natural = Annotated[int, Meta(ge=0, le=limits.MAX_ELEMENTS)]
 Names = Annotated[list[str], Meta(max_length=limits.MAX_NAMES)]
@@ -88,6 +88,13 @@ class FolderRecord(msgspec.Struct, array_like=True, frozen=True):
     lossless: bool
 
 
+class BaseRecord(msgspec.Struct, array_like=True, frozen=True):
+    """The model that deltas are stored against (format.md 3.6). hint: its path from the file's folder, may be empty."""
+
+    hint: Annotated[str, Meta(max_length=limits.MAX_HINT_CHARACTERS)]
+    content: Annotated[bytes, Meta(min_length=limits.MAX_DIGEST_BYTES, max_length=limits.MAX_DIGEST_BYTES)]
+
+
 class Index(msgspec.Struct, array_like=True, frozen=True):
     """Everything that a reader needs besides the header and the blocks."""
 
@@ -99,6 +106,7 @@ class Index(msgspec.Struct, array_like=True, frozen=True):
     files: Annotated[list[FileRecord], Meta(max_length=limits.MAX_PATHS)]
     provenance: Raw
     folder: FolderRecord | None
+    base: BaseRecord | None = None
 
     def provenance_dict(self) -> dict[str, Any]:
         """What made the file. Raises CorruptError if it is not a map of the types that the format allows."""
@@ -122,11 +130,22 @@ def pack_any(value: Any) -> Raw:
 
 
 def unpack_any(raw: Raw, what: str) -> Any:
-    """Return a MessagePack value. Raises CorruptError."""
+    """Return a MessagePack value. Raises CorruptError, also for one nested beyond what messages and JSON can show."""
     try:
-        return msgspec.msgpack.decode(raw)
+        value = msgspec.msgpack.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise CorruptError(f"{what}: is no MessagePack value ({exc})") from exc
+    if _is_deep(value, limits.MAX_NESTING):
+        raise CorruptError(f"{what}: more than {limits.MAX_NESTING} arrays and maps inside each other")
+    return value
+
+
+def _is_deep(value: object, n_levels: int) -> bool:
+    """Whether more than n_levels containers lie inside each other."""
+    if not isinstance(value, dict | list | tuple):
+        return False
+    items = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+    return n_levels == 0 or any(_is_deep(item, n_levels - 1) for item in items)
 
 
 def is_plain_data(value: object) -> bool:
@@ -143,7 +162,8 @@ def encode_index(index: Index) -> tuple[bytes, int, int]:
 
     Raises: UsageError if the index breaks a limit of the format, as no reader would open it.
     """
-    data = _encoder.encode(index)
+    # Without a base the index ends before it, as in the first archives.
+    data = _encoder.encode(index if index.base is not None else msgspec.structs.astuple(index)[:-1])
     frame = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=False).compress(data)
     if len(data) > limits.max_index_bytes(len(frame)):
         raise UsageError(
@@ -204,6 +224,7 @@ def decode_index(stream: memoryview, n_streams: int, where: str) -> tuple[Prefix
         _check_tensors(index, n_streams)
         _check_files(index)
         _check_folder(index.folder)
+        _check_base(index.base)
     except CorruptError as exc:
         raise CorruptError(f"{where}: the index breaks the format: {exc}") from exc
     return prefix, index
@@ -280,6 +301,11 @@ def _check_folder(folder: FolderRecord | None) -> None:
     for side in folder.side_files:
         if side.content is not None and len(side.content) != side.n_bytes:
             raise CorruptError(f"side file {side.path!r}: {len(side.content)} bytes kept of {side.n_bytes}")
+
+
+def _check_base(base: BaseRecord | None) -> None:
+    if base is not None and (base.hint.startswith(("/", "\\")) or "\0" in base.hint):
+        raise CorruptError(f"path of the base {base.hint!r:.200}; needs a relative one")
 
 
 def check_paths(paths: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ INDEX_FREE_BYTES: Final = 1 << 24
 INDEX_RATIO: Final = 64
 
 MAX_RANK: Final = 32
+MAX_NESTING: Final = 64  # of metas and of the provenance
 MAX_ELEMENTS: Final = (1 << 48) - 1
 MAX_NAMES: Final = 256  # layouts, codecs and table sets: blocks number them with one byte
 MAX_TENSORS: Final = 1 << 22
@@ -22,10 +23,16 @@ MAX_PATHS: Final = 1 << 20
 MIN_DIGEST_BYTES: Final = 16
 MAX_DIGEST_BYTES: Final = 32
 SHA256_BYTES: Final = 32
+MAX_HINT_CHARACTERS: Final = 4096
 MAX_VARINT_BYTES: Final = 10
 
-# First range request: long enough to hold the whole header of most models, and the index's place always.
-HEAD_GUESS_BYTES: Final = 1 << 14
+# First range request: long enough to hold header and index of most models, and the index's place always.
+HEAD_GUESS_BYTES: Final = 1 << 16
+# Blocks that lie side by side are read together up to this, a compromise of latency and memory.
+MAX_RUN_BYTES: Final = 1 << 23
+# Of a remote file, whose size is only claimed. More than the greatest header and index together.
+MAX_REQUEST_BYTES: Final = 1 << 29
+MAX_REMOTE_FILES: Final = 1 << 12
 
 
 def max_index_bytes(n_frame_bytes: int) -> int:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tersor.archive.file import ArchiveFile
-from tersor.archive.folder import find_archive_files, stem_of
+from tersor.archive.folder import stem_of
 from tersor.archive.index import FolderRecord
+from tersor.archive.places import Place, is_folder, locate, open_files, shown
 from tersor.archive.tensor import StoredTensor, new_array
 from tersor.errors import CorruptError, ShapeError, UnknownNameError, UsageError
 from tersor.layouts.base import matrix_shape
@@ -31,7 +32,7 @@ class Archive(Mapping[str, np.ndarray]):
         path without its ending.
     """
 
-    def __init__(self, path: Path, files: list[ArchiveFile]) -> None:
+    def __init__(self, path: Path | str, files: list[ArchiveFile]) -> None:
         self.path = path
         self.files = files
         self._places: dict[str, tuple[ArchiveFile, int]] = {}
@@ -100,6 +101,11 @@ class Archive(Mapping[str, np.ndarray]):
             )
         file, number = self._places[name]
         return file.tensor(number)
+
+    def digest(self, name: str) -> bytes | None:
+        """Return the start of the BLAKE3 hash that is recorded of a tensor of `specs`, None if none is."""
+        file, number = self._places[name]
+        return file.index.tensors[file.target(number)].blake3
 
     def read(
         self,
@@ -180,28 +186,39 @@ def _check_out(out: np.ndarray, shape: tuple[int, ...], spec: TensorSpec) -> Non
         raise ShapeError(f"tensor {spec.name!r}: out must be C-contiguous and writeable")
 
 
-def open_archive(path: str | PathLike[str]) -> Archive:
+def open_archive(path: str | PathLike[str], *, base: str | PathLike[str] | None = None) -> Archive:
     """Return the archive in a folder, or in one archive file.
 
+    path: or a URL: http, https, and with the extra `cloud` all that fsspec knows (s3://, gs://, hf://, ...). Opening a
+        file then takes one or two requests, reading one for each run of blocks side by side, and nothing else.
+        A folder over http is found by model.tersor.safetensors or its shard index.
+    base: the model (checkpoint or archive) that the archive was packed against, if it was; None: at the path in the
+        environment variable TERSOR_BASE, else where it lay. It is opened when a tensor that needs it is read, and
+        UsageError says which is needed if it is missing or another.
     A folder must be whole: all the files that its primary names, with the indexes it names.
-    Raises: UsageError (nothing there), CorruptError, NewerFormatError.
+    Raises: UsageError (nothing there), CorruptError, NewerFormatError, TransferError, MissingExtraError.
     """
-    path = Path(path)
-    found = find_archive_files(path)
-    files: list[ArchiveFile] = []
+    place = locate(path)
+    files = open_files(place)
     try:
-        for relative in found:
-            files.append(ArchiveFile.open(found[relative], relative))
-        archive = Archive(path, files)
-        if path.is_dir():
+        find_bases(files, place, base)
+        archive = Archive(place if isinstance(place, Path) else place.shown, files)
+        if is_folder(place):
             problems = folder_problems(files)
             if problems:
-                raise CorruptError(f"{path}: {'; '.join(problems)}; fetch the whole folder again")
+                raise CorruptError(f"{shown(place)}: {'; '.join(problems)}; fetch the whole folder again")
     except BaseException:
         for file in files:
             file.close()
         raise
     return archive
+
+
+def find_bases(files: list[ArchiveFile], place: Place, base: str | PathLike[str] | None) -> None:
+    """Tell files of deltas where their base is; see `open_archive`."""
+    folder = (place if place.is_dir() else place.parent) if isinstance(place, Path) else None
+    for file in files:
+        file.find_base(None if base is None else Path(base), folder)
 
 
 def folder_problems(files: list[ArchiveFile]) -> list[str]:

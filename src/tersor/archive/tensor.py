@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 
 import numpy as np
 
-from tersor.archive.blocks import Block, BlockTable, pieces, stored_region
+from tersor.archive.blocks import Block, BlockTable, pieces, runs, stored_region
+from tersor.archive.limits import MAX_RUN_BYTES
 from tersor.archive.parallel import in_order
 from tersor.archive.ranges import Ranges
 from tersor.errors import CorruptError, NewerFormatError, UsageError
@@ -48,10 +50,24 @@ class StoredTensor:
         begin, end = (self._begin + int(offset) for offset in self.table.offsets[number : number + 2])
         return self._ranges.read(begin, end)
 
-    def decode_block(self, block: Block, out: np.ndarray) -> None:
+    def _payloads(self, blocks: Iterable[Block], release: bool = False) -> Iterator[tuple[Block, memoryview]]:
+        """Yield blocks with their payloads. Those side by side in the file come from one read, nothing else is read.
+
+        release: each read's bytes are released when the next is due.
+        """
+        offsets = self.table.offsets
+        for run in runs(blocks, offsets, MAX_RUN_BYTES):
+            first, end = int(offsets[run[0].number]), int(offsets[run[-1].number + 1])
+            data = self._ranges.read(self._begin + first, self._begin + end)
+            for block in run:
+                begin, stop = (int(offset) - first for offset in offsets[block.number : block.number + 2])
+                yield block, data[begin:stop]
+            if release:
+                self._ranges.release(self._begin + first, self._begin + end)
+
+    def decode_block(self, block: Block, payload: memoryview, out: np.ndarray) -> None:
         """Fill `out`, C-contiguous, the block's shape and the tensor's dtype. Raises CorruptError."""
         crc = int(self.table.checksums[block.number])
-        payload = self.payload(block.number)
         try:
             self._decoder.decode(payload, crc, block.rows.start, block.columns.start, out)
         except (CorruptError, NewerFormatError) as exc:
@@ -61,11 +77,14 @@ class StoredTensor:
     def read_into(self, out: np.ndarray, rows: range, columns: range, threads: int = 1) -> None:
         """Fill `out` (len(rows), len(columns)) with that rectangle of the tensor's matrix."""
         region = stored_region(rows, columns, self._flip)
-        jobs = (partial(self._place, block, out, rows, columns) for block in self.table.overlapping(*region))
+        jobs = (
+            partial(self._place, block, payload, out, rows, columns)
+            for block, payload in self._payloads(self.table.overlapping(*region))
+        )
         for _ in in_order(jobs, threads):
             pass
 
-    def _place(self, block: Block, out: np.ndarray, rows: range, columns: range) -> None:
+    def _place(self, block: Block, payload: memoryview, out: np.ndarray, rows: range, columns: range) -> None:
         decoded: np.ndarray | None = None
         for piece in pieces(block, rows, columns, self._flip):
             target = out[
@@ -73,11 +92,11 @@ class StoredTensor:
                 piece.columns.start - columns.start : piece.columns.stop - columns.start,
             ]
             if not piece.flipped and target.shape == block.shape and target.flags.c_contiguous:
-                self.decode_block(block, target)
+                self.decode_block(block, payload, target)
                 return
             if decoded is None:
                 decoded = np.empty(block.shape, self.spec.numpy_dtype)
-                self.decode_block(block, decoded)
+                self.decode_block(block, payload, decoded)
             part = decoded[piece.block_rows, piece.block_columns]
             target[...] = part.T if piece.flipped else part
 
@@ -90,36 +109,33 @@ class StoredTensor:
         if self._flip is not None:
             yield self._whole(threads, problem)
             return
+        every_block = (self.table.block(number) for number in range(len(self.table)))
+        parts = self._payloads(every_block, release=True)
         if self.table.is_row_major:
-            jobs = (partial(self._one, number, problem) for number in range(len(self.table)))
+            jobs = (partial(self._one, block, payload, problem) for block, payload in parts)
         else:
-            bands = range(0, len(self.table), self.table.n_across)
-            jobs = (partial(self._band, first, problem) for first in bands)
+            bands = iter(lambda: list(islice(parts, self.table.n_across)), [])
+            jobs = (partial(self._band, band, problem) for band in bands)
         for array in in_order(jobs, threads):
             yield as_bytes(array)
 
-    def _one(self, number: int, problem: Problem | None) -> np.ndarray:
-        block = self.table.block(number)
+    def _one(self, block: Block, payload: memoryview, problem: Problem | None) -> np.ndarray:
         out = np.empty(block.shape, self.spec.numpy_dtype)
-        self._try_block(block, out, problem)
-        return out
-
-    def _band(self, first: int, problem: Problem | None) -> np.ndarray:
-        rows = self.table.block(first).rows
-        out = new_array((len(rows), self.table.columns), self.spec, self.where)
-        for number in range(first, first + self.table.n_across):
-            block = self.table.block(number)
-            out[:, block.columns.start : block.columns.stop] = self._one(number, problem)
-        return out
-
-    def _try_block(self, block: Block, out: np.ndarray, problem: Problem | None) -> None:
         try:
-            self.decode_block(block, out)
+            self.decode_block(block, payload, out)
         except CorruptError as exc:
             if problem is None:
                 raise
             out.view(np.uint8)[...] = 0
             problem(str(exc))
+        return out
+
+    def _band(self, band: list[tuple[Block, memoryview]], problem: Problem | None) -> np.ndarray:
+        """Return whole rows from blocks that lie side by side."""
+        out = new_array((len(band[0][0].rows), self.table.columns), self.spec, self.where)
+        for block, payload in band:
+            out[:, block.columns.start : block.columns.stop] = self._one(block, payload, problem)
+        return out
 
     def _whole(self, threads: int, problem: Problem | None) -> memoryview:
         rows, columns = matrix_shape(self.spec)

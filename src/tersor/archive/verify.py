@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
@@ -12,8 +12,10 @@ from tersor.archive.file import ArchiveFile
 from tersor.archive.folder import find_archive_files
 from tersor.archive.index import FolderRecord, SideRecord
 from tersor.archive.limits import ARCHIVE_SUFFIX
-from tersor.archive.reader import folder_problems
+from tersor.archive.places import Place, is_folder, locate, side_file_chunks
+from tersor.archive.reader import find_bases, folder_problems
 from tersor.archive.restore import tensor_bytes
+from tersor.archive.urls import RemotePlace
 from tersor.errors import CorruptError, NewerFormatError, TersorError, UsageError
 from tersor.sources import open_source
 from tersor.sources.folder import scan
@@ -25,6 +27,7 @@ def verify(
     path: str | PathLike[str],
     *,
     against: str | PathLike[str] | None = None,
+    base: str | PathLike[str] | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -32,26 +35,30 @@ def verify(
 
     Checked: structure, every block's CRC-32C, every tensor's BLAKE3 hash, every original file's SHA-256, the side
         files, and that the folder holds the archive files that its primary names, no more, no fewer.
+    path: or a URL, as for tersor.open.
     against: the original folder or file. If the archive is lossless, its files must be the recorded ones;
         if it is lossy, its tensors must have the archive's names, dtypes and shapes.
+    base: the model that an archive of deltas needs, as for tersor.open; UsageError if it is missing.
     problems: one message each; all are collected. ok: there are none.
     progress: called with (bytes decoded, bytes of all tensors).
     Raises: UsageError if there is nothing to verify.
     """
-    path = Path(path)
+    place = locate(path)
     check = _Check(threads, progress)
-    files = check.open(find_archive_files(path))
+    files = check.open(place)
     try:
-        if path.is_dir():
+        find_bases(files, place, base)
+        for file in files:
+            file.check_base()
+        if is_folder(place):
             check.problems += folder_problems(files)
         check.n_total_bytes = sum(spec.n_bytes for file in files for spec in file.specs.values())
         for file in files:
             check.contents(file)
         folder = next((file.index.folder for file in files if file.index.folder is not None), None)
-        base = path if path.is_dir() else path.parent
         if folder is not None:
             for record in folder.side_files:
-                check.side_file(base, record)
+                check.side_file(place, record)
         if against is not None:
             check.problems += _differences(files, folder, Path(against))
     finally:
@@ -77,10 +84,14 @@ class _Check:
         self._threads = threads
         self._progress = progress
 
-    def open(self, found: dict[str, Path]) -> list[ArchiveFile]:
-        """Return the archive files that open; note those that do not."""
+    def open(self, place: Place) -> list[ArchiveFile]:
+        """Return the archive files that open; note those that do not. Behind a URL all must open."""
+        if isinstance(place, RemotePlace):
+            files = place.open_files()
+            self.n_files += len(files)
+            return files
         files = []
-        for relative, path in found.items():
+        for relative, path in find_archive_files(place).items():
             self.n_files += 1
             try:
                 files.append(ArchiveFile.open(path, relative))
@@ -140,23 +151,23 @@ class _Check:
         if self._progress is not None:
             self._progress(self._n_done_bytes, self.n_total_bytes)
 
-    def side_file(self, base: Path, record: SideRecord) -> None:
+    def side_file(self, place: Place, record: SideRecord) -> None:
         """Check a side file: the bytes kept in the index, or those that lie in the folder."""
         self.n_files += 1
-        problem = side_file_problem(base, record)
+        problem = side_file_problem(place, record)
         if problem:
             self.problems.append(problem)
 
 
-def side_file_problem(base: Path, record: SideRecord) -> str:
-    """Return what is wrong with a side file, or ""."""
+def side_file_problem(place: Place, record: SideRecord) -> str:
+    """Return what is wrong with a side file of the archive at a place, or ""."""
     if record.content is not None:
         n_bytes, digest = len(record.content), sha256(record.content).digest()
     else:
         try:
-            n_bytes, digest = _file_digest(base / record.path)
-        except OSError as exc:
-            return f"side file {record.path}: {exc.strerror}; fetch it again"
+            n_bytes, digest = _digest(side_file_chunks(place, record.path))
+        except (OSError, TersorError) as exc:
+            return f"side file {record.path}: {_reason(exc)}; fetch it again"
     if (n_bytes, digest) != (record.n_bytes, record.sha256):
         return (
             f"side file {record.path}: {n_bytes} bytes with SHA-256 {digest.hex()}, "
@@ -165,13 +176,22 @@ def side_file_problem(base: Path, record: SideRecord) -> str:
     return ""
 
 
-def _file_digest(path: Path) -> tuple[int, bytes]:
+def _digest(chunks: Iterable[bytes]) -> tuple[int, bytes]:
+    """Return the number of bytes in all chunks, and their SHA-256."""
     digest, n_bytes = sha256(), 0
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-            n_bytes += len(chunk)
+    for chunk in chunks:
+        digest.update(chunk)
+        n_bytes += len(chunk)
     return n_bytes, digest.digest()
+
+
+def _reason(error: OSError | TersorError) -> str:
+    """Return what an error says, without the path that the message around it names."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _file_digest(path: Path) -> tuple[int, bytes]:
+    return _digest(side_file_chunks(path.parent, path.name))
 
 
 def _differences(files: list[ArchiveFile], folder: FolderRecord | None, original: Path) -> list[str]:

@@ -20,6 +20,7 @@ from tersor.archive.file import ALIAS_LAYOUT
 from tersor.archive.header import encode_header
 from tersor.archive.index import (
     PREFIX,
+    BaseRecord,
     FileRecord,
     FolderRecord,
     Index,
@@ -36,6 +37,7 @@ from tersor.codec.auto import ORDER
 from tersor.errors import UnknownNameError, UsageError
 from tersor.layouts import layout_of, make_layout
 from tersor.layouts.base import Alias, Context, Dense, Encoded, EncodedBlock
+from tersor.layouts.delta import DELTA_LAYOUT, Delta
 from tersor.layouts.grid import Grid
 from tersor.registry import did_you_mean
 from tersor.types import TensorSpec
@@ -43,11 +45,12 @@ from tersor.types import TensorSpec
 DIGEST_BYTES = limits.MIN_DIGEST_BYTES
 # Below this, equal tensors are mostly initial values (zeros, ones), no ties, and take next to nothing anyway.
 MIN_ALIAS_BYTES = 1 << 16
-_COPY_BYTES = 1 << 24
+_COPY_BYTES = 1 << 20
+_RELEASE_BYTES = 1 << 23
 # Errors of copy_file_range that mean "copy it yourself".
 _NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
-Value = Dense | Grid | Alias
+Value = Dense | Grid | Alias | Delta
 
 
 def producer_name() -> str:
@@ -88,28 +91,42 @@ class ArchiveWriter:
         # In a fixed order beforehand: threads would append them in the order of first use, which is chance.
         for name in ORDER:
             context.codec_number(name)
+        self._alias_targets: dict[int, int] = {}
         self._by_digest: dict[tuple[str, tuple[int, ...], bytes], int] = {}
         self._spool: BinaryIO = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (`close`)
 
-    def add(self, spec: TensorSpec, value: Value, advance: Callable[[int], None] | None = None) -> int:
+    def add(
+        self,
+        spec: TensorSpec,
+        value: Value,
+        advance: Callable[[int], None] | None = None,
+        release: Callable[[], None] | None = None,
+    ) -> int:
         """Encode and store one tensor; return the bytes of its stream.
 
-        Tensors lie in the file in the order in which they are added. An Alias names an earlier tensor.
+        Tensors lie in the file in the order in which they are added. An Alias names an earlier tensor; if that is an
+        alias too, the new one has the same target.
         advance: called after each block with bytes of the tensor that are done; they add up to spec.n_bytes.
+        release: called every few MB to say that what was read of the value so far may leave memory; the array must
+            stay readable, as that of a memory map does.
         Raises: UsageError if the name is taken or reserved, or the shape is beyond the format's limits.
         """
         self._check_new(spec)
-        advance = advance or _ignore
+        advance, release = advance or _ignore, release or _keep
         if isinstance(value, Alias):
             advance(spec.n_bytes)
-            return self._add_alias(spec, self.number(value.target))
-        digest = _digest(spec, value)
-        tied = self._tied(spec, value.array, digest) if self._find_ties and isinstance(value, Dense) else None
+            return self._add_alias(spec, self._holder(self.number(value.target)))
+        digest = _digest(spec, value, release)
+        tied = (
+            self._tied(spec, value.array, digest)
+            if self._find_ties and isinstance(value, Dense | Delta)
+            else None
+        )
         if tied is not None:
             advance(spec.n_bytes)
             return self._add_alias(spec, tied)
         encoded = make_layout(layout_of(value)).encode(spec, value, self.context)
-        return self._add_encoded(spec, encoded, digest, advance)
+        return self._add_encoded(spec, encoded, digest, advance, release)
 
     def number(self, name: str) -> int:
         """Return the number of a tensor that has been added. Raises UnknownNameError naming the nearest."""
@@ -124,6 +141,7 @@ class ArchiveWriter:
         files: Sequence[FileRecord] = (),
         provenance: Mapping[str, Any] | None = None,
         folder: FolderRecord | None = None,
+        base: BaseRecord | None = None,
     ) -> int:
         """Write the file and return the CRC-32C of its index, which the primary's folder record names."""
         index = Index(
@@ -135,6 +153,7 @@ class ArchiveWriter:
             files=list(files),
             provenance=pack_any(dict(provenance or {})),
             folder=folder,
+            base=base if DELTA_LAYOUT in self._layouts else None,
         )
         frame, n_index_bytes, index_crc = encode_index(index)
         header = encode_header(PREFIX.size + len(frame), self._streams)
@@ -177,6 +196,10 @@ class ArchiveWriter:
             return None
         return number
 
+    def _holder(self, number: int) -> int:
+        """Return the number of the tensor that holds the values: an alias's target, any other's own."""
+        return self._alias_targets.get(number, number)
+
     def _add_alias(self, spec: TensorSpec, target: int) -> int:
         other = self._records[target]
         if (other.dtype, other.shape) != (spec.dtype, spec.shape):
@@ -184,10 +207,7 @@ class ArchiveWriter:
                 f"tensor {spec.name!r} is {spec.dtype} {list(spec.shape)}, "
                 f"but the tensor it is tied to is {other.dtype} {list(other.shape)}"
             )
-        if self._layouts[other.layout] == ALIAS_LAYOUT:
-            raise UsageError(
-                f"tensor {spec.name!r} is tied to an alias; name the tensor that holds the values"
-            )
+        self._alias_targets[len(self._records)] = target
         record = TensorRecord(
             spec.dtype,
             spec.shape,
@@ -204,9 +224,15 @@ class ArchiveWriter:
         return 0
 
     def _add_encoded(
-        self, spec: TensorSpec, encoded: Encoded, digest: bytes, advance: Callable[[int], None]
+        self,
+        spec: TensorSpec,
+        encoded: Encoded,
+        digest: bytes,
+        advance: Callable[[int], None],
+        release: Callable[[], None],
     ) -> int:
         n_block_bytes = encoded.block_rows * encoded.block_columns * spec.numpy_dtype.itemsize
+        blocks_per_release = max(_RELEASE_BYTES // max(n_block_bytes, 1), 1)
         n_left = spec.n_bytes
         lengths: list[int] = []
         crcs: list[int] = [encoded.head_crc] if encoded.head else []
@@ -217,6 +243,8 @@ class ArchiveWriter:
             crcs.append(block.crc)
             advance(min(n_block_bytes, n_left))
             n_left -= min(n_block_bytes, n_left)
+            if len(lengths) % blocks_per_release == 0:
+                release()
         record = TensorRecord(
             dtype=spec.dtype,
             shape=spec.shape,
@@ -253,10 +281,18 @@ def _ignore(n_bytes: int) -> None:
     """Report to nobody."""
 
 
-def _digest(spec: TensorSpec, value: Dense | Grid) -> bytes:
+def _keep() -> None:
+    """Release nothing."""
+
+
+def _digest(spec: TensorSpec, value: Dense | Grid | Delta, release: Callable[[], None]) -> bytes:
     """Return the start of the BLAKE3 hash of the bytes that a reader will decode."""
-    array = value.array if isinstance(value, Dense) else decoded_grid(spec, value)
-    return blake3(as_bytes(array)).digest(length=DIGEST_BYTES)
+    array = decoded_grid(spec, value) if isinstance(value, Grid) else value.array
+    data, digest = as_bytes(array), blake3()
+    for begin in range(0, len(data), _RELEASE_BYTES):
+        digest.update(data[begin : begin + _RELEASE_BYTES])
+        release()
+    return digest.digest(length=DIGEST_BYTES)
 
 
 def decoded_grid(spec: TensorSpec, grid: Grid) -> np.ndarray:
@@ -272,7 +308,8 @@ def decoded_grid(spec: TensorSpec, grid: Grid) -> np.ndarray:
 def _is_constant(array: np.ndarray) -> bool:
     """Whether all elements have the same bytes."""
     flat = array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize)
-    return bool((flat == flat[0]).all())
+    steps = range(0, len(flat), _RELEASE_BYTES)
+    return all((flat[begin : begin + _RELEASE_BYTES] == flat[0]).all() for begin in steps)
 
 
 def _append(source: BinaryIO, out: BinaryIO) -> None:

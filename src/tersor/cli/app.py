@@ -29,6 +29,7 @@ VERBS = {
     "inspect": "Say what an archive holds, without decoding it.",
     "verify": "Decode an archive and check every checksum in it.",
     "evaluate": "Measure models against their original.",
+    "bench": "Measure ratio and speed on this machine, beside every peer that is installed.",
     "methods": "List the codecs, quantizers, sources and tasks that are installed.",
 }
 

@@ -17,6 +17,18 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 INPUT = click.Path(exists=True, path_type=Path)
 
 
+class ArchiveInput(click.Path):
+    """An archive: a path that exists, as a Path, or a URL, as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from tersor.archive.urls import is_url
+
+        return value if is_url(value) else super().convert(value, param, ctx)
+
+
+ARCHIVE = ArchiveInput(exists=True, path_type=Path)
+
+
 class DocumentedOption(click.Option):
     """A click option with the four things that a reader needs.
 
@@ -166,6 +178,15 @@ threads_option = option(
     unit="threads, at least 1",
     default_text="the number of processor cores",
     example="--threads 4",
+)
+base_option = option(
+    "--base",
+    type=INPUT,
+    metavar="MODEL",
+    effect="The model that the archive was packed against (`tersor pack --base`), or an archive of it.",
+    unit="path of a checkpoint or archive",
+    default_text="what the environment variable TERSOR_BASE names, else where it lay when the archive was made",
+    example="--base bert/",
 )
 seed_option = option(
     "--seed",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tersor.cli.options import INPUT, option, verb
+from tersor.cli.options import ARCHIVE, option, verb
 from tersor.cli.results import summary
 from tersor.cli.talk import Talk
 
@@ -14,9 +14,9 @@ from tersor.cli.talk import Talk
 @verb(
     "inspect",
     examples=["tersor inspect small/", "tersor inspect small/ --tensors", "tersor inspect small/ --json"],
-    arguments_help={"PATH": "folder of an archive, or one of its files"},
+    arguments_help={"PATH": "folder of an archive, one of its files, or the URL of either"},
 )
-@click.argument("path", metavar="PATH", type=INPUT)
+@click.argument("path", metavar="PATH", type=ARCHIVE)
 @option(
     "--tensors",
     is_flag=True,
@@ -26,9 +26,14 @@ from tersor.cli.talk import Talk
     default_text="the totals alone",
     example="--tensors",
 )
-def inspect(talk: Talk, path: Path, tensors: bool) -> None:
+def inspect(talk: Talk, path: Path | str, tensors: bool) -> None:
     """Say what an archive holds, without decoding it."""
     from tersor.archive.inspect import inspect as inspect_path
 
     result = inspect_path(path)
-    talk.result(result, summary(result, with_tensors=tensors))
+    text = summary(result, with_tensors=tensors)
+    base = result["base"]
+    if base is not None:
+        place = base["path"] or "a place not recorded"
+        text += f"\n\nneeds its base, content hash {base['blake3']}, which was at {place} from here"
+    talk.result(result, text)

@@ -25,6 +25,8 @@ from tersor.cli.talk import Talk
     examples=[
         "tersor pack bert/ -o packed/",
         "tersor pack bert/ -o packed/ --level fast --threads 2 --json",
+        "tersor pack bert/ -o packed/ --level max",
+        "tersor pack tuned/ -o packed/ --base bert/",
         "tersor pack model.safetensors -o packed/ --codec huffman",
     ],
     arguments_help={"MODEL": "folder of a checkpoint (nested folders too), or any single file"},
@@ -32,10 +34,20 @@ from tersor.cli.talk import Talk
 @click.argument("model", metavar="MODEL", type=INPUT)
 @output_option("Folder for the archive.", "-o packed/")
 @option(
+    "--base",
+    type=INPUT,
+    metavar="BASE",
+    effect="Store tensors as differences from those of BASE, the model that MODEL was made from, where that takes "
+    "less. The archive then opens only where BASE is.",
+    unit="path of a checkpoint or archive",
+    default_text="every tensor by itself",
+    example="--base bert/",
+)
+@option(
     "--level",
     metavar="NAME",
     default="balanced",
-    effect="How hard to try: fast (quickest both ways) or balanced (smaller).",
+    effect="How hard to try: fast (quickest both ways), balanced (smaller) or max (smallest, slower both ways).",
     unit="name",
     default_text="balanced",
     example="--level fast",
@@ -57,6 +69,7 @@ def pack(
     talk: Talk,
     model: Path,
     output: Path,
+    base: Path | None,
     level: str,
     codec: str,
     force: bool,
@@ -76,7 +89,14 @@ def pack(
 
     with talk.progress("packing") as progress:
         result = pack_files(
-            model, output, level=level, codec=codec, threads=threads, force=force, progress=progress
+            model,
+            output,
+            base=base,
+            level=level,
+            codec=codec,
+            threads=threads,
+            force=force,
+            progress=progress,
         )
     for line in result["log"]:
         talk.note(line)

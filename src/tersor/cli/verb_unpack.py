@@ -6,21 +6,26 @@ from pathlib import Path
 
 import click
 
-from tersor.cli.options import INPUT, force_option, output_option, threads_option, verb
+from tersor.cli.options import INPUT, base_option, force_option, output_option, threads_option, verb
 from tersor.cli.results import summary
 from tersor.cli.talk import Talk
 
 
 @verb(
     "unpack",
-    examples=["tersor unpack packed/ -o bert/", "tersor unpack packed/ -o bert/ --force --json"],
+    examples=[
+        "tersor unpack packed/ -o bert/",
+        "tersor unpack packed/ -o bert/ --force --json",
+        "tersor unpack tuned-packed/ -o tuned/ --base bert/",
+    ],
     arguments_help={"ARCHIVE": "folder that `tersor pack` wrote"},
 )
 @click.argument("archive", metavar="ARCHIVE", type=INPUT)
 @output_option("Folder for the restored files.", "-o bert/")
+@base_option
 @force_option
 @threads_option
-def unpack(talk: Talk, archive: Path, output: Path, force: bool, threads: int) -> None:
+def unpack(talk: Talk, archive: Path, output: Path, base: Path | None, force: bool, threads: int) -> None:
     """Restore every file of a packed checkpoint, byte for byte.
 
     The SHA-256 of each file is checked while it is written.
@@ -28,5 +33,5 @@ def unpack(talk: Talk, archive: Path, output: Path, force: bool, threads: int) -
     from tersor.packing import unpack as unpack_files
 
     with talk.progress("unpacking") as progress:
-        result = unpack_files(archive, output, threads=threads, force=force, progress=progress)
+        result = unpack_files(archive, output, base=base, threads=threads, force=force, progress=progress)
     talk.result(result, summary(result))

@@ -7,6 +7,7 @@ and its section to docs/format.md. A published "name/version" never changes mean
 from __future__ import annotations
 
 from tersor.layouts.base import Alias, Context, Dense, Encoded, Layout
+from tersor.layouts.delta import DELTA_LAYOUT, Delta
 from tersor.layouts.grid import Grid
 from tersor.registry import Registry
 
@@ -16,13 +17,14 @@ LAYOUTS: Registry[type[Layout]] = Registry(
         "dense/1": "tersor.layouts.dense:DenseLayout",
         "grid/1": "tersor.layouts.grid_layout:GridLayout",
         "alias/1": "tersor.layouts.alias:AliasLayout",
+        "delta/1": "tersor.layouts.delta:DeltaLayout",
     },
 )
 
-_LAYOUT_OF = {Dense: "dense/1", Grid: "grid/1", Alias: "alias/1"}
+_LAYOUT_OF = {Dense: "dense/1", Grid: "grid/1", Alias: "alias/1", Delta: DELTA_LAYOUT}
 
 
-def layout_of(value: Dense | Grid | Alias) -> str:
+def layout_of(value: Dense | Grid | Alias | Delta) -> str:
     """Return the name of the layout that stores an in-memory form."""
     return _LAYOUT_OF[type(value)]
 
@@ -32,4 +34,15 @@ def make_layout(name: str) -> Layout:
     return LAYOUTS.get(name)()
 
 
-__all__ = ["LAYOUTS", "Alias", "Context", "Dense", "Encoded", "Grid", "Layout", "layout_of", "make_layout"]
+__all__ = [
+    "LAYOUTS",
+    "Alias",
+    "Context",
+    "Delta",
+    "Dense",
+    "Encoded",
+    "Grid",
+    "Layout",
+    "layout_of",
+    "make_layout",
+]

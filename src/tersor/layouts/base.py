@@ -5,7 +5,7 @@ The archive (header, index, offsets) knows only this contract; a layout knows no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,9 +15,13 @@ import numpy as np
 from tersor.types import TensorSpec
 
 if TYPE_CHECKING:
+    from tersor._core import FloatModel
     from tersor.layouts.tables import TableSet
 
 MAX_BLOCK_ELEMENTS = 1 << 20
+
+# (first row, first column, shape) of a rectangle of the base tensor's matrix -> its elements, C-contiguous.
+BaseReader = Callable[[int, int, tuple[int, int]], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,9 @@ class Context:
     codecs: the index's list. An encoder may append a name the first time it uses it (`codec_number`).
     table_sets: the index's table sets in order.
     tensor_numbers: name -> number of the tensors written so far (aliases refer to them).
-    level, codec: what an encoder may spend and use: "fast" or "balanced"; "auto" or the name of one codec.
+    level, codec: what an encoder may spend and use: "fast", "balanced" or "max"; "auto" or the name of one codec.
+    float_models: name -> model of the float tensors that level max codes (writers only).
+    base: reads the base tensor of the delta that is decoded; set for each tensor (readers only).
     """
 
     codecs: list[str] = field(default_factory=list)
@@ -74,6 +80,8 @@ class Context:
     tensor_numbers: dict[str, int] = field(default_factory=dict)
     level: str = "balanced"
     codec: str = "auto"
+    float_models: Mapping[str, FloatModel] = field(default_factory=dict)
+    base: BaseReader | None = None
 
     def codec_number(self, name: str) -> int:
         """Number of a codec in the index's list, appended if it is new."""

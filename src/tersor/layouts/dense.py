@@ -14,7 +14,9 @@ from tersor.errors import CorruptError, NewerFormatError, UsageError
 from tersor.layouts.base import Context, Dense, Encoded, EncodedBlock, matrix_shape
 from tersor.layouts.dense_decode import decode_block
 from tersor.layouts.dense_encode import encode_block
+from tersor.layouts.float_max import Columns, PlacedModel, decode_head, encode_head
 from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
+from tersor.layouts.tables import find_tables
 from tersor.types import TensorSpec
 
 
@@ -37,8 +39,7 @@ class DenseLayout:
         return Encoded(
             "dense/1",
             None,
-            b"",
-            0,
+            *_head(spec, context),
             blocks.rows,
             blocks.columns,
             _blocks(spec, array.reshape(rows, columns), context),
@@ -52,17 +53,21 @@ class DenseLayout:
     def decoder(
         self, spec: TensorSpec, meta: Any, head: memoryview, head_crc: int, context: Context
     ) -> DenseDecoder:
-        self.matrix_shape(spec, meta)
-        if len(head):
-            raise CorruptError(f"tensor {spec.name!r}: dense/1 has no head, got {len(head)} bytes")
-        return DenseDecoder(spec, context)
+        columns = self.matrix_shape(spec, meta)[1]
+        if not len(head):
+            return DenseDecoder(spec, context, None)
+        where = f"tensor {spec.name!r}, head"
+        if spec.n_elements == 0:
+            raise CorruptError(f"{where}: has no elements but {len(head)} bytes of head")
+        side = find_tables(context.table_sets, "side")
+        return DenseDecoder(spec, context, decode_head(head, head_crc, columns, side, where))
 
 
 class DenseDecoder:
     """Decodes the blocks of one dense tensor."""
 
-    def __init__(self, spec: TensorSpec, context: Context) -> None:
-        self._spec, self._context = spec, context
+    def __init__(self, spec: TensorSpec, context: Context, columns: Columns | None) -> None:
+        self._spec, self._context, self._columns = spec, context, columns
 
     def decode(
         self, payload: memoryview, crc: int, first_row: int, first_column: int, out: npt.NDArray[Any]
@@ -70,7 +75,8 @@ class DenseDecoder:
         where = f"tensor {self._spec.name!r}, block at row {first_row}, column {first_column}"
         block = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
         data = block.reshape(-1).view(np.uint8)
-        decode_block(payload, data, self._context, where)
+        columns = None if self._columns is None else self._columns.tile(first_column, out.shape[1])
+        decode_block(payload, data, self._context, where, out.shape[1], columns)
         got = _core.crc32c(data)
         if got != crc:
             raise CorruptError(
@@ -87,12 +93,24 @@ def _blocks(
     blocks = choose_blocks(rows, columns, DENSE_BLOCK_ELEMENTS)
     if blocks.rows == 0:
         return
+    model = context.float_models.get(spec.name)
     for row in range(0, rows, blocks.rows):
         for column in range(0, columns, blocks.columns):
             part = matrix[row : row + blocks.rows, column : column + blocks.columns]
-            yield partial(_encode_block, spec.dtype, part, context)
+            placed = PlacedModel(model, row, column) if model is not None else None
+            yield partial(_encode_block, spec.dtype, part, context, placed)
 
 
-def _encode_block(dtype: str, part: npt.NDArray[Any], context: Context) -> EncodedBlock:
+def _head(spec: TensorSpec, context: Context) -> tuple[bytes, int]:
+    """The head of a tensor that level max codes; of others none."""
+    model, side = context.float_models.get(spec.name), find_tables(context.table_sets, "side")
+    return encode_head(model, side) if model is not None and side is not None else (b"", 0)
+
+
+def _encode_block(
+    dtype: str, part: npt.NDArray[Any], context: Context, placed: PlacedModel | None
+) -> EncodedBlock:
     block = np.ascontiguousarray(part)
-    return EncodedBlock(encode_block(dtype, block, context), _core.crc32c(block.reshape(-1).view(np.uint8)))
+    return EncodedBlock(
+        encode_block(dtype, block, context, placed), _core.crc32c(block.reshape(-1).view(np.uint8))
+    )

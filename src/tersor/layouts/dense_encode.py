@@ -1,91 +1,134 @@
-"""Chooses the form of a dense block by measured size: bytes, planes or float rows, never larger than raw."""
+"""Chooses the form of a dense block by measured size; never larger than raw and its header."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tersor import _core
 from tersor.codec import make_codec
-from tersor.codec.auto import encode_smallest
 from tersor.codec.constant import is_constant
 from tersor.layouts.base import Context
-from tersor.layouts.dense_decode import FORM_BYTES, FORM_FLOAT_ROWS, FORM_PLANES
-from tersor.layouts.float_words import UNIT_BYTES, UNITS, WORD_FORMAT, float_words, row_length_of
-from tersor.layouts.geometry import choose_lanes, choose_streams
-from tersor.layouts.tables import FLOAT_ROW_CLASSES, compile_tables, find_tables
+from tersor.layouts.float_max import PlacedModel
+from tersor.layouts.float_words import UNIT_BYTES, UNITS, float_words
+from tersor.layouts.forms import bytes as whole
+from tersor.layouts.forms import codes, differences, fields, float_rows, narrow_rows, planes
+from tersor.layouts.forms.parts import BYTE_CODECS, WORTH_TRYING, Bytes
+from tersor.layouts.forms.words import encode_words, has_float_tables
 
-Bytes = npt.NDArray[np.uint8]
-BYTE_CODECS = ("constant", "raw", "huffman", "rans", "zstd")
-# A codec that cannot save this share of a sample is not tried on the rest: its decoding time would buy nothing.
-WORTH_TRYING = 0.995
 SAMPLE_BYTES = 1 << 15
 PLAIN_STRIDES = (2, 4, 8)
-_CODER = {"balanced": 0, "fast": 1}
+INTEGERS = ("I16", "U16", "I32", "U32", "I64", "U64")
 
 
-def encode_block(dtype: str, block: npt.NDArray[Any], context: Context) -> bytes:
+def encode_block(
+    dtype: str, block: npt.NDArray[Any], context: Context, placed: PlacedModel | None = None
+) -> bytes:
     """Return the payload of a block (rows, columns) of a dtype, the smallest that the context's codec allows.
 
+    placed: model of the tensor if level max codes it.
     Guarantee: at most two bytes longer than the block's bytes. Deterministic.
     """
     data = block.reshape(-1).view(np.uint8)
     if len(data) and is_constant(data):
-        return _bytes_form("constant", make_codec("constant").encode(data), context)
-    candidates = [_bytes_form("raw", data.tobytes(), context)]
+        return whole.encode(data, ("constant",), context)
+    candidates = [whole.encode(data, ("raw",), context)]
     if context.codec == "auto":
-        candidates += _automatic(dtype, block, data, context)
-    elif context.codec == "rans" and dtype in UNITS and _has_float_tables(context):
-        candidates.append(_float_rows(dtype, block, context))
+        candidates += _automatic(dtype, block, data, context, placed)
+    elif context.codec == "rans" and dtype in UNITS and has_float_tables(context):
+        candidates += _floats(dtype, block, context, placed)
     elif block.dtype.itemsize > 1:
-        candidates.append(_planes(data, block.dtype.itemsize, (context.codec, "raw"), context))
+        candidates.append(planes.encode(data, block.dtype.itemsize, (context.codec, "raw"), context))
     else:
-        candidates.append(_bytes_form(*encode_smallest(data, (context.codec, "raw")), context))
+        candidates.append(whole.encode(data, (context.codec, "raw"), context))
     return min(candidates, key=len)
 
 
-def _automatic(dtype: str, block: npt.NDArray[Any], data: Bytes, context: Context) -> list[bytes]:
+def _automatic(
+    dtype: str, block: npt.NDArray[Any], data: Bytes, context: Context, placed: PlacedModel | None
+) -> Iterator[bytes]:
+    size = block.dtype.itemsize
     if dtype in UNITS:
-        candidates = [_float_rows(dtype, block, context)] if _has_float_tables(context) else []
-        best = len(candidates[0]) / len(data) if candidates else 1.0
-        if _promising(data, best):
-            candidates.append(_smallest_bytes(data, context))
-        if _promising(_plane_sample(data, block.dtype.itemsize), best) or not candidates:
-            candidates.append(_planes(data, block.dtype.itemsize, BYTE_CODECS, context))
-        return candidates
-    candidates = [_smallest_bytes(data, context)]
-    if block.dtype.itemsize > 1:
-        return [*candidates, _planes(data, block.dtype.itemsize, BYTE_CODECS, context)]
-    return candidates + _trials(data, context) if dtype == "U8" else candidates
+        yield from _automatic_floats(dtype, block, data, context, placed)
+        return
+    yield whole.encode(data, BYTE_CODECS, context)
+    if size > 1:
+        yield planes.encode(data, size, BYTE_CODECS, context)
+    if dtype == "U8":
+        yield from _trials(data, context)
+        yield from _records(block, data, context)
+    if dtype in INTEGERS:
+        order = differences.choose_order(block.reshape(-1))
+        if order is not None:
+            yield differences.encode(block.reshape(-1), order, context)
+    if codes.has_code_tables(context):
+        unit = codes.choose_unit(dtype, block, has_tables=True)
+        if unit is not None:
+            yield codes.encode(block.view(np.uint8), unit, context)
 
 
-def _trials(data: Bytes, context: Context) -> list[bytes]:
+def _automatic_floats(
+    dtype: str, block: npt.NDArray[Any], data: Bytes, context: Context, placed: PlacedModel | None
+) -> Iterator[bytes]:
+    rows = list(_floats(dtype, block, context, placed)) if placed or has_float_tables(context) else []
+    yield from rows
+    best = min(map(len, rows)) / len(data) if rows else 1.0
+    if _promising(data, best):
+        yield whole.encode(data, BYTE_CODECS, context)
+    if _promising(_plane_sample(data, block.dtype.itemsize), best) or not rows:
+        yield planes.encode(data, block.dtype.itemsize, BYTE_CODECS, context)
+
+
+def _floats(
+    dtype: str, block: npt.NDArray[Any], context: Context, placed: PlacedModel | None = None
+) -> Iterator[bytes]:
+    """Float rows, and for F32 narrow rows: both with the same payload of words."""
+    unit = UNITS[dtype]
+    upper = encode_words(float_words(dtype, block).reshape(block.shape), unit, context, placed)
+    yield float_rows.encode(upper, unit, block, context)
+    if dtype == "F32":
+        narrow = narrow_rows.encode(upper, block, context)
+        if narrow is not None:
+            yield narrow
+
+
+def _trials(data: Bytes, context: Context) -> Iterator[bytes]:
     """Forms for bytes of unknown meaning: the stride and the float type that do best on a sample of the block."""
     middle = len(data) // 2 // 8 * 8
     sample = np.ascontiguousarray(data[middle : middle + SAMPLE_BYTES])
     sizes: dict[tuple[str, Any], int] = {}
     for stride in PLAIN_STRIDES:
-        sizes["stride", stride] = len(_planes(sample, stride, BYTE_CODECS, context))
-    if _has_float_tables(context):
+        sizes["stride", stride] = len(planes.encode(sample, stride, BYTE_CODECS, context))
+    if has_float_tables(context):
         for dtype, unit in UNITS.items():
-            whole = sample[: len(sample) // UNIT_BYTES[unit] * UNIT_BYTES[unit]]
-            sizes["unit", dtype] = len(_float_rows(dtype, _as_words(whole, dtype), context))
+            n_whole = len(sample) // UNIT_BYTES[unit] * UNIT_BYTES[unit]
+            sizes["unit", dtype] = len(_loose_floats(sample[:n_whole], dtype, context))
     kind, best = min(sizes, key=lambda key: sizes[key])
     if sizes[kind, best] >= WORTH_TRYING * len(sample):
-        return []
+        return
     if kind == "stride":
-        return [_planes(data, best, BYTE_CODECS, context)]
-    size = UNIT_BYTES[UNITS[best]]
-    n_tail = len(data) % size
-    body = _float_rows(best, _as_words(data[: len(data) - n_tail], best), context)
-    return [body + data[len(data) - n_tail :].tobytes()]
+        yield planes.encode(data, best, BYTE_CODECS, context)
+        return
+    n_whole = len(data) // UNIT_BYTES[UNITS[best]] * UNIT_BYTES[UNITS[best]]
+    yield _loose_floats(data[:n_whole], best, context) + data[n_whole:].tobytes()
 
 
-def _as_words(data: Bytes, dtype: str) -> npt.NDArray[Any]:
-    return np.ascontiguousarray(data).view("<u4" if dtype == "F32" else "<u2")[None, :]
+def _loose_floats(data: Bytes, dtype: str, context: Context) -> bytes:
+    """Float rows of bytes that may hold floats, as one row."""
+    words = np.ascontiguousarray(data).view("<u4" if dtype == "F32" else "<u2")[None, :]
+    upper = encode_words(float_words(dtype, words).reshape(words.shape), UNITS[dtype], context, None)
+    return float_rows.encode(upper, UNITS[dtype], words, context)
+
+
+def _records(block: npt.NDArray[Any], data: Bytes, context: Context) -> Iterator[bytes]:
+    """Fields, if the rows of a U8 block are records short enough."""
+    rows, stride = block.shape
+    if rows > 1 and fields.MIN_STRIDE <= stride <= fields.MAX_STRIDE:
+        groups, share = fields.learn_groups(data, stride)
+        if share < WORTH_TRYING:
+            yield fields.encode(data, stride, groups, context)
 
 
 def _promising(data: Bytes, ratio: float) -> bool:
@@ -97,83 +140,3 @@ def _promising(data: Bytes, ratio: float) -> bool:
 def _plane_sample(data: Bytes, stride: int) -> Bytes:
     sample = data[: min(len(data), SAMPLE_BYTES) // stride * stride]
     return np.ascontiguousarray(sample.reshape(-1, stride).T).reshape(-1)
-
-
-def _bytes_form(name: str, payload: bytes, context: Context) -> bytes:
-    return bytes((FORM_BYTES, context.codec_number(name))) + payload
-
-
-def _smallest_bytes(data: Bytes, context: Context) -> bytes:
-    return _bytes_form(*encode_smallest(data, BYTE_CODECS), context)
-
-
-def _planes(data: Bytes, stride: int, names: Sequence[str], context: Context) -> bytes:
-    n_tail = len(data) % stride
-    planes = data[: len(data) - n_tail].reshape(-1, stride)
-    heads, payloads = [bytes((FORM_PLANES, stride))], []
-    for number in range(stride):
-        head, payload = _plane(np.ascontiguousarray(planes[:, number]), names, context)
-        heads.append(head)
-        payloads.append(payload)
-    return b"".join((*heads, *payloads, data[len(data) - n_tail :].tobytes()))
-
-
-def _plane(plane: Bytes, names: Sequence[str], context: Context) -> tuple[bytes, bytes]:
-    """Head and payload of one plane; planes that look uniform are not given to any codec."""
-    tried = names if names is not BYTE_CODECS or _entropy(plane) < 8 * WORTH_TRYING else ("raw",)
-    name, payload = encode_smallest(plane, tried)
-    return bytes((context.codec_number(name),)) + _varint(len(payload)), payload
-
-
-def _entropy(plane: Bytes) -> float:
-    """Order-0 entropy of the bytes, bits per byte."""
-    counts = np.bincount(plane, minlength=256)
-    share = counts[counts > 0] / max(len(plane), 1)
-    return float(-(share * np.log2(share)).sum())
-
-
-def _has_float_tables(context: Context) -> bool:
-    return find_tables(context.table_sets, _float_kind(context)) is not None
-
-
-def _float_kind(context: Context) -> str:
-    return "float8" if context.level == "fast" else "float12"
-
-
-def _float_rows(dtype: str, block: npt.NDArray[Any], context: Context) -> bytes:
-    unit = UNITS[dtype]
-    words = float_words(dtype, block)
-    tables, side = (
-        find_tables(context.table_sets, _float_kind(context)),
-        find_tables(context.table_sets, "side"),
-    )
-    assert tables is not None and side is not None
-    n_streams = choose_streams(len(words))
-    rows = _core.encode_float_rows(
-        words,
-        WORD_FORMAT[unit],
-        _CODER[context.level],
-        row_length_of(*block.shape),
-        n_streams,
-        choose_lanes(len(words), n_streams),
-        compile_tables(tables),
-        compile_tables(side),
-        FLOAT_ROW_CLASSES,
-    )
-    start = bytes((FORM_FLOAT_ROWS, unit))
-    if UNIT_BYTES[unit] == 2:
-        return start + rows
-    low_bytes = block.reshape(-1).view(np.uint8).reshape(-1, 4)
-    planes = [_plane(np.ascontiguousarray(low_bytes[:, number]), BYTE_CODECS, context) for number in range(2)]
-    return b"".join(
-        (start, _varint(len(rows)), *(head for head, _ in planes), rows, *(body for _, body in planes))
-    )
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

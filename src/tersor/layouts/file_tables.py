@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tersor.layouts.base import Alias, Dense
+from tersor.layouts.code_tables import CodeTableCounts
 from tersor.layouts.float_tables import FloatTableCounts
 from tersor.layouts.grid import Grid
 from tersor.layouts.grid_tables import GridCounts
@@ -18,6 +19,7 @@ class FileCounts:
     def __init__(self) -> None:
         self._floats = FloatTableCounts()
         self._grids = GridCounts()
+        self._codes = CodeTableCounts()
 
     def add(self, spec: TensorSpec, value: Dense | Grid | Alias) -> None:
         """Count one tensor; what needs no tables is ignored."""
@@ -25,13 +27,14 @@ class FileCounts:
             self._grids.add(value)
         elif isinstance(value, Dense):
             self._floats.add(spec, value.array)
+            self._codes.add(spec, value.array)
 
     def make(self, level: str) -> list[TableSet]:
         """Return the table sets for a level ("fast" or "balanced"); none if nothing needs tables."""
-        tables = self._grids.tables() + self._floats.tables(level)
+        tables = self._grids.tables() + self._codes.tables() + self._floats.tables(level)
         if not tables:
             return []
         side = np.zeros((SIDE_TABLES, SIDE_SYMBOLS), np.uint64)
-        side += self._grids.side_counts + self._floats.side_counts
+        side += self._grids.side_counts + self._codes.side_counts + self._floats.side_counts
         used = np.flatnonzero(side.any(axis=1))
         return [*tables, make_side_tables(side[: used[-1] + 1])]

@@ -49,9 +49,13 @@ def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def choose_streams(n_elements: int) -> int:
-    """Number of streams of a block."""
-    return min(max(round(n_elements / STREAM_ELEMENTS), 1), MAX_STREAMS)
+def choose_streams(n_elements: int, haste: int = 1) -> int:
+    """Number of streams of a block.
+
+    haste: 2 or 4 make streams so much shorter. Decoders take two or four of a block in lockstep, in little more time
+        than one; a block of a small matrix has several only then. Costs bytes for the states.
+    """
+    return min(max(round(n_elements * haste / STREAM_ELEMENTS), 1), MAX_STREAMS)
 
 
 def choose_lanes(n_elements: int, n_streams: int) -> int:

@@ -48,6 +48,7 @@ class _Group:
     bits: float
     raw_bits: int
     last: int
+    symbols: int
 
 
 class GridCounts:
@@ -93,36 +94,46 @@ class GridCounts:
         (halves, counts), *others = sorted(self._counts.items())
         if others:
             raise ValueError("a file holds either plain or trellis grids")
-        numbers: list[int] = []
-        groups: list[_Group] = []
-        for half in range(halves):
-            merged = _merge(counts[half], self._outside[halves][half])
-            numbers += _class_numbers(merged, len(groups))
-            groups += merged
-        first, last = _used_classes(numbers, halves)
-        class_map = np.array(numbers, np.uint8).reshape(halves, N_CLASSES)[:, first : last + 1]
-        grid_tables = make_table_set(
-            "grid",
-            np.stack([_fold(group, group.raw_bits) for group in groups]),
-            precision=12,
-            rare=RARE,
-            raw_bits=bytes(group.raw_bits for group in groups),
-            first_class=FIRST_CLASS + first,
-            class_map=class_map.tobytes(),
-        )
-        return [grid_tables]
+        return [make_class_tables("grid", counts, self._outside[halves], SYMBOLS)]
 
 
-def _merge(counts: Counts, outside: Counts) -> list[_Group]:
+def make_class_tables(kind: str, counts: Counts, outside: Counts, symbols: int) -> TableSet:
+    """Return the table set, with its class map, for codes counted by class.
+
+    counts: (halves, classes, 2 RANGE + 1); outside: codes beyond RANGE, (halves, classes); see _core.count_codes.
+    symbols: of each table.
+    """
+    numbers: list[int] = []
+    groups: list[_Group] = []
+    for half_counts, half_outside in zip(counts, outside, strict=True):
+        merged = _merge(half_counts, half_outside, symbols)
+        numbers += _class_numbers(merged, len(groups))
+        groups += merged
+    first, last = _used_classes(numbers, len(counts))
+    class_map = np.array(numbers, np.uint8).reshape(len(counts), N_CLASSES)[:, first : last + 1]
+    return make_table_set(
+        kind,
+        np.stack([_fold(group, group.raw_bits) for group in groups]),
+        precision=12,
+        rare=RARE,
+        raw_bits=bytes(group.raw_bits for group in groups),
+        first_class=FIRST_CLASS + first,
+        class_map=class_map.tobytes(),
+    )
+
+
+def _merge(counts: Counts, outside: Counts, symbols: int) -> list[_Group]:
     """Join neighbouring classes, best first, while that saves bits: table bits against a looser fit."""
     groups = [
-        _make_group(row.astype(np.float64), float(outside[c]), int(c))
+        _make_group(row.astype(np.float64), float(outside[c]), int(c), symbols)
         for c, row in enumerate(counts)
         if outside[c] or row.any()
     ]
     if not groups:
         groups = [
-            _make_group(np.bincount([RANGE], minlength=2 * RANGE + 1).astype(np.float64), 0.0, N_CLASSES - 1)
+            _make_group(
+                np.bincount([RANGE], minlength=2 * RANGE + 1).astype(np.float64), 0.0, N_CLASSES - 1, symbols
+            )
         ]
     joined = [_join(a, b) for a, b in pairwise(groups)]
     while joined:
@@ -140,12 +151,12 @@ def _merge(counts: Counts, outside: Counts) -> list[_Group]:
 
 
 def _join(a: _Group, b: _Group) -> _Group:
-    return _make_group(a.counts + b.counts, a.outside + b.outside, b.last)
+    return _make_group(a.counts + b.counts, a.outside + b.outside, b.last, a.symbols)
 
 
-def _make_group(counts: Floats, outside: float, last: int) -> _Group:
+def _make_group(counts: Floats, outside: float, last: int, symbols: int) -> _Group:
     """The group with the number of raw bits that codes it best."""
-    group = _Group(counts, outside, np.inf, 0, last)
+    group = _Group(counts, outside, np.inf, 0, last, symbols)
     for raw_bits in range(MAX_RAW_BITS + 1):
         bits = _code_bits(_fold(group, raw_bits).astype(np.float64)) + raw_bits * (counts.sum() + outside)
         if bits < group.bits:
@@ -154,18 +165,19 @@ def _make_group(counts: Floats, outside: float, last: int) -> _Group:
 
 
 def _fold(group: _Group, raw_bits: int) -> Counts:
-    """Histogram (64,) of the symbols that the codes have when `raw_bits` low bits are split off."""
-    reach = SYMBOLS // 2 - 1
-    symbols = np.zeros(SYMBOLS, np.uint64)
+    """Histogram (symbols,) of the symbols that the codes have when `raw_bits` low bits are split off."""
+    n_symbols = group.symbols
+    reach = n_symbols // 2 - 1
+    symbols = np.zeros(n_symbols, np.uint64)
     symbols[0] = int(group.outside)
     if raw_bits == 0:
         middle = group.counts[RANGE - reach : RANGE + reach + 1]
         symbols[1:] = middle
         symbols[0] += np.uint64(group.counts.sum() - middle.sum())
         return symbols
-    index = (np.arange(-RANGE, RANGE + 1) >> raw_bits) + SYMBOLS // 2
-    index[(index < 1) | (index >= SYMBOLS)] = 0
-    symbols += np.bincount(index, weights=group.counts, minlength=SYMBOLS).astype(np.uint64)
+    index = (np.arange(-RANGE, RANGE + 1) >> raw_bits) + n_symbols // 2
+    index[(index < 1) | (index >= n_symbols)] = 0
+    symbols += np.bincount(index, weights=group.counts, minlength=n_symbols).astype(np.uint64)
     return symbols
 
 

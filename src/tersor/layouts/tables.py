@@ -14,7 +14,8 @@ from tersor import _core
 
 # Number of each table in the set of kind "side".
 FLOAT_ROW_CLASSES, ROW_EXPONENTS, COLUMN_EXPONENTS, ROW_CLASSES, COLUMN_CLASSES, ZERO_POINTS = range(6)
-SIDE_TABLES, SIDE_SYMBOLS = 6, 64
+COLUMN_SCALES, COLUMN_SHAPES, ROW_PROFILES, TRAILING_ZEROS = range(6, 10)
+SIDE_TABLES, SIDE_SYMBOLS = 10, 64
 
 Counts = npt.NDArray[np.uint64]
 
@@ -93,7 +94,7 @@ def count_integers(vectors: Iterable[npt.NDArray[Any]]) -> Counts:
     counts = np.zeros(SIDE_SYMBOLS, np.uint64)
     for vector in vectors:
         values = np.ascontiguousarray(vector, np.int32).reshape(-1)
-        symbols = values - _core.integers_offset(values) + SIDE_SYMBOLS // 2
+        symbols = values.astype(np.int64) - _core.integers_offset(values) + SIDE_SYMBOLS // 2
         symbols[(symbols < 1) | (symbols >= SIDE_SYMBOLS)] = 0
         counts += np.bincount(symbols, minlength=SIDE_SYMBOLS).astype(np.uint64)
     return counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -14,9 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tersor.archive.base_model import open_base_model
 from tersor.archive.folder import (
     CONFIG_NAME,
     SHARD_INDEX_NAME,
+    TORCH_SHARD_INDEX_NAME,
     add_side_file,
     archive_name,
     nearest_first,
@@ -28,9 +31,12 @@ from tersor.archive.limits import INDEX_FREE_BYTES, INDEX_NAME, MAX_ELEMENTS, MA
 from tersor.archive.writer import ArchiveWriter, producer_name
 from tersor.codec import CODECS
 from tersor.errors import UnknownNameError, UsageError
-from tersor.layouts.base import Context, Dense
-from tersor.layouts.float_tables import fit_float_tables
+from tersor.layouts.base import Alias, Context, Dense, matrix_shape
+from tersor.layouts.delta import Delta
+from tersor.layouts.float_tables import float_context
+from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
 from tersor.output import OutputFolder
+from tersor.packing.deltas import Choice, Deltas
 from tersor.packing.guess import guess_floats
 from tersor.process import peak_rss_bytes
 from tersor.registry import did_you_mean
@@ -38,12 +44,13 @@ from tersor.sources import open_exact
 from tersor.sources.base import ExactSource, TensorBytes
 from tersor.sources.folder import Checkpoint, FileEntry, scan
 from tersor.sources.plain import PlainFile
-from tersor.types import TensorSpec
+from tersor.types import FLOAT_DTYPES, TensorSpec
 
-LEVELS = ("fast", "balanced")
+LEVELS = ("fast", "balanced", "max")
 AUTO = "auto"
 RESERVED_NAMES = (INDEX_NAME, "__metadata__")
 PRIMARY_WITHOUT_FILES = "model.tersor.safetensors"
+_HASH_BYTES = 1 << 23
 MAX_LITERAL_BYTES = INDEX_FREE_BYTES // 2
 
 Progress = Callable[[int, int], None]
@@ -54,6 +61,7 @@ def pack(
     source: str | PathLike[str],
     output: str | PathLike[str],
     *,
+    base: str | PathLike[str] | None = None,
     level: str = "balanced",
     codec: str = AUTO,
     threads: int = 1,
@@ -62,10 +70,14 @@ def pack(
 ) -> dict[str, Any]:
     """Write an archive folder from which `unpack` restores every file of `source` byte for byte.
 
-    source: a folder or one file, of any content. Safetensors files are stored tensor by tensor, so that
-        transformers and `tersor.open` read the archive; other large files as bytes; small files that loaders look
-        for by name are copied beside the archive files (tersor.sources.roles has the rule).
-    level: "fast" decodes faster, "balanced" is smaller. codec: "auto", or the one codec to use for everything.
+    source: a folder or one file, of any content. Files whose tensors tersor finds (safetensors, torch, GGUF, ONNX,
+        .npz, .npy) are stored tensor by tensor, so that `tersor.open` reads the archive, and transformers where it
+        reads the original; other large files as bytes; small files that loaders look for by name are copied beside
+        the archive files (tersor.sources.roles has the rule).
+    base: another model (checkpoint or archive) that this one was made from. Tensors that take less as differences
+        from a tensor of the base are stored so, and the archive is then read only where the base is.
+    level: "fast" decodes fastest, "balanced" is smaller, "max" smallest and slower both ways.
+    codec: "auto", or the one codec to use for everything.
     threads: blocks encoded at a time; the output does not depend on it.
     force: replace an archive that is at `output`. progress: called with (bytes done, bytes in all).
     Returns the JSON of docs/cli.md: input, output (ratio is that of the archive files to the files in them),
@@ -77,12 +89,18 @@ def pack(
     _check_choice("codec", codec, (AUTO, *CODECS.names()))
     check_threads(threads)
     source, output = Path(source), Path(output)
-    target = OutputFolder(output, force=force, inputs=[source])
+    inputs = [source] if base is None else [source, Path(base)]
+    target = OutputFolder(output, force=force, inputs=inputs)
     checkpoint = scan(source)
     target.needed_bytes = checkpoint.n_bytes
     plan = _plan(checkpoint)
-    job = _Packing(checkpoint, level, codec, threads, progress)
-    with target as folder:
+    with ExitStack() as stack:
+        deltas = None
+        if base is not None:
+            deltas = Deltas(open_base_model(Path(base)), level, codec)
+            stack.callback(deltas.close)
+        job = _Packing(checkpoint, output, deltas, level, codec, threads, progress)
+        folder = stack.enter_context(target)
         job.write(folder, plan)
         described = inspect(folder)
     return {
@@ -117,16 +135,16 @@ def _plan(checkpoint: Checkpoint) -> dict[FileEntry, Kind]:
     """Return what becomes of each file: into an archive file, copied beside it, or copied with changes.
 
     config.json is changed where weights of any kind lie beside it (those packed as bytes too, so that
-    tersor.hf can say why they do not load), the shard index where safetensors weights do.
+    tersor.hf can say why they do not load), the shard index beside the weights that a loader would take.
     """
     weights = {entry.folder for entry in checkpoint.files if entry.role == "weights"}
-    folders = {entry.folder for entry in checkpoint.files if entry.name.endswith(".safetensors")}
+    safetensors = {entry.folder for entry in checkpoint.files if entry.name.endswith(".safetensors")}
     names = {entry.relative for entry in checkpoint.files}
     plan: dict[FileEntry, Kind] = {}
     for entry in checkpoint.files:
         is_changed = (entry.folder in weights and entry.name == CONFIG_NAME and entry.role == "side") or (
-            entry.folder in folders
-            and entry.name == SHARD_INDEX_NAME
+            entry.folder in weights
+            and entry.name == (SHARD_INDEX_NAME if entry.folder in safetensors else TORCH_SHARD_INDEX_NAME)
             and shard_index_name(entry.relative) not in names
         )
         if checkpoint.is_single_file:
@@ -153,6 +171,8 @@ class _Packing:
     def __init__(
         self,
         checkpoint: Checkpoint,
+        output: Path,
+        deltas: Deltas | None,
         level: str,
         codec: str,
         threads: int,
@@ -160,6 +180,8 @@ class _Packing:
     ) -> None:
         self.log: list[str] = []
         self._checkpoint = checkpoint
+        self._output = output
+        self._deltas = deltas
         self._level = level
         self._codec = codec
         self._threads = threads
@@ -171,10 +193,17 @@ class _Packing:
         """Fill the output folder."""
         side_files: list[SideRecord] = []
         packed = [entry for entry, kind in plan.items() if kind == "archive"]
+        outputs = {archive_name(entry.relative) for entry in packed} | {
+            shard_index_name(entry.relative)
+            for entry, kind in plan.items()
+            if kind == "changed" and entry.name != CONFIG_NAME
+        }
         for entry, kind in plan.items():
             if kind == "archive":
                 continue
-            record = add_side_file(entry.path, entry.relative, folder, adapt=kind == "changed")
+            record = add_side_file(
+                entry.path, entry.relative, folder, adapt=kind == "changed", outputs=outputs
+            )
             if record is None:
                 self.log.append(f"{entry.relative}: is no JSON as its name says; packed as plain bytes")
                 packed.append(entry)
@@ -203,8 +232,9 @@ class _Packing:
 
     def _context(self, parts: list[_Part]) -> Context:
         """Return what one archive file's blocks share: pass 1 counts the floats that its tables are made for."""
-        tables = fit_float_tables(_arrays(parts), self._level) if self._codec in (AUTO, "rans") else []
-        return Context(table_sets=tables, level=self._level, codec=self._codec)
+        if self._codec not in (AUTO, "rans"):
+            return Context(level=self._level, codec=self._codec)
+        return float_context(lambda: _arrays(parts, self._level != "max"), self._level, self._codec)
 
     def _provenance(self) -> dict[str, Any]:
         return {"tool": producer_name(), "command": "pack", "level": self._level, "codec": self._codec}
@@ -215,26 +245,54 @@ class _Packing:
         source = self._open(entry)
         with source:
             parts = _parts(source)
-            with ArchiveWriter(target, self._context(parts), threads=self._threads, find_ties=True) as writer:
+            chosen = self._choose(parts) if source.kind != "plain" else {}
+            context = self._context([part for part in parts if part.spec.name not in chosen])
+            with ArchiveWriter(target, context, threads=self._threads, find_ties=True) as writer:
                 for part in parts:
-                    writer.add(part.spec, Dense(part.read()), self._advance)
+                    choice = chosen.get(part.spec.name)
+                    writer.add(part.spec, self._value(part, choice), self._advance, part.release)
                     part.release()
+                    if self._deltas is not None and choice is not None:
+                        self._deltas.release(choice)
+                _add_aliases(source, writer)
                 segments = _segments(source, writer)
                 digest = _source_digest(source)
                 self._advance(source.n_bytes - sum(part.spec.n_bytes for part in parts))
                 record = FileRecord(entry.relative, source.n_bytes, digest, segments)
-                return writer.finish([record], self._provenance(), folder)
+                where = (self._output / entry.relative).parent
+                base = None if self._deltas is None else self._deltas.record(where)
+                return writer.finish([record], self._provenance(), folder, base)
+
+    def _choose(self, parts: list[_Part]) -> dict[str, Choice]:
+        """Return the tensors that are stored against the base, by name."""
+        chosen: dict[str, Choice] = {}
+        for part in parts if self._deltas is not None else []:
+            assert self._deltas is not None
+            choice = self._deltas.choose(part.spec, part.read())
+            part.release()
+            if choice is not None:
+                chosen[part.spec.name] = choice
+                self._deltas.release(choice)
+        return chosen
+
+    def _value(self, part: _Part, choice: Choice | None) -> Dense | Delta:
+        if self._deltas is None or choice is None:
+            return Dense(part.read())
+        return self._deltas.delta(part.spec, part.read(), choice)
 
     def _open(self, entry: FileEntry) -> ExactSource:
         """Open a file as tensors if its kind restores exactly and the format can hold it, else as plain bytes."""
-        source = open_exact(entry.path)
+        reasons: list[str] = []
+        source = open_exact(entry.path, reasons.append)
         obstacle = _obstacle(source)
         if obstacle:
             source.close()
             source = PlainFile(entry.path)
-        if source.kind == "plain" and entry.name.endswith(".safetensors"):
-            reason = obstacle or "it is no valid safetensors file"
-            self.log.append(f"{entry.relative}: packed as plain bytes, as {reason}")
+            reasons.append(obstacle)
+        for reason in reasons:
+            self.log.append(
+                f"{entry.relative}: packed as plain bytes: {reason.removeprefix(f'{entry.path}: ')}"
+            )
         return source
 
     def _advance(self, n_bytes: int) -> None:
@@ -262,7 +320,7 @@ def _obstacle(source: ExactSource) -> str:
     """Return why the format cannot hold a file tensor by tensor, or "". A plain file has one tensor, and fits."""
     if source.kind == "plain":
         return ""
-    n_literal_bytes = source.n_bytes - sum(spec.n_bytes for spec in source.specs)
+    n_literal_bytes = source.n_bytes - sum(spec.n_bytes for spec in _own_specs(source))
     if n_literal_bytes > MAX_LITERAL_BYTES:
         return (
             f"header and gaps are {n_literal_bytes} bytes and at most {MAX_LITERAL_BYTES} fit into an index"
@@ -284,8 +342,20 @@ def _parts(source: ExactSource) -> list[_Part]:
             partial(source.read, spec.name),
             partial(source.release, spec.name),
         )
-        for spec in source.specs
+        for spec in _own_specs(source)
     ]
+
+
+def _own_specs(source: ExactSource) -> list[TensorSpec]:
+    """Return the specs of all tensors but aliases: each byte of the file belongs to one of them at most."""
+    return [spec for spec in source.specs if spec.name not in source.aliases]
+
+
+def _add_aliases(source: ExactSource, writer: ArchiveWriter) -> None:
+    """Store the further names of tensors that a file holds once."""
+    for spec in source.specs:
+        if spec.name in source.aliases:
+            writer.add(spec, Alias(source.aliases[spec.name]))
 
 
 def _free_name(name: str) -> str:
@@ -293,15 +363,33 @@ def _free_name(name: str) -> str:
     return f"{name}_" if name in RESERVED_NAMES else name
 
 
-def _arrays(parts: list[_Part]) -> Iterator[tuple[TensorSpec, np.ndarray]]:
-    """Yield what the float tables are made for: the tensors, and what looks like floats in bytes."""
+def _arrays(parts: list[_Part], in_blocks: bool) -> Iterator[tuple[TensorSpec, np.ndarray]]:
+    """Yield what the float tables are made for: the tensors, and what looks like floats in bytes.
+
+    in_blocks: large tensors come one row of blocks at a time, whose counts add up to the same.
+    """
     for part in parts:
         array = part.read()
         if part.spec.dtype == "U8":
-            yield from guess_floats(array.reshape(-1))
+            for guessed in guess_floats(array.reshape(-1)):
+                yield guessed
+                part.release()
+        elif in_blocks and part.spec.dtype in FLOAT_DTYPES and array.nbytes > _HASH_BYTES:
+            for rows in _block_rows(part.spec, array):
+                yield rows
+                part.release()
         else:
             yield part.spec, array
         part.release()
+
+
+def _block_rows(spec: TensorSpec, array: np.ndarray) -> Iterator[tuple[TensorSpec, np.ndarray]]:
+    """Yield the rows of each row of blocks that the dense layout cuts a tensor into."""
+    matrix = array.reshape(matrix_shape(spec))
+    height = choose_blocks(*matrix.shape, DENSE_BLOCK_ELEMENTS).rows
+    for row in range(0, len(matrix), height):
+        rows = matrix[row : row + height]
+        yield TensorSpec(spec.name, spec.dtype, rows.shape), rows
 
 
 def _segments(source: ExactSource, writer: ArchiveWriter) -> list[bytes | int]:
@@ -317,7 +405,9 @@ def _source_digest(source: ExactSource) -> bytes:
     """Return the SHA-256 of the whole source file, read through the map that the tensors came from."""
     digest = sha256()
     for segment in source.segments():
-        digest.update(source.segment_bytes(segment))
-        if isinstance(segment, TensorBytes):
-            source.release(segment.name)
+        data = source.segment_bytes(segment)
+        for begin in range(0, len(data), _HASH_BYTES):
+            digest.update(data[begin : begin + _HASH_BYTES])
+            if isinstance(segment, TensorBytes):
+                source.release(segment.name)
     return digest.digest()

@@ -26,6 +26,7 @@ def unpack(
     archive: str | PathLike[str],
     output: str | PathLike[str],
     *,
+    base: str | PathLike[str] | None = None,
     threads: int = 1,
     force: bool = False,
     progress: Progress | None = None,
@@ -33,6 +34,7 @@ def unpack(
     """Restore the folder (or the single file) that `pack` was given, byte for byte.
 
     output: the new folder; of an archive made from a single file, the new file.
+    base: the model that the archive was packed against, if it was; None: at $TERSOR_BASE, else where it lay.
     Every file's SHA-256 is checked while it is written; if one is wrong, nothing is left behind.
     progress: called with (bytes done, bytes in all).
     Returns {"input": {path, n_bytes}, "output": {path, n_bytes, n_files}, "seconds", "version"}.
@@ -41,7 +43,7 @@ def unpack(
     started = time.monotonic()
     check_threads(threads)
     archive, output = Path(archive), Path(output)
-    with open_archive(archive) as opened:
+    with open_archive(archive, base=base) as opened:
         record = opened.folder
         _check_restorable(archive, record)
         assert record is not None

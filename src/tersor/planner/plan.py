@@ -101,16 +101,25 @@ def make_plan(
 
 def check_budget(plan: Plan, target_bytes: int) -> None:
     """Raise BudgetError if the tensors kept without loss alone exceed the budget, naming them and the reasons."""
-    kept = sorted((t for t in plan.tensors if t.method == "keep"), key=lambda t: -t.spec.n_bytes)
-    n_bytes = sum(tensor.spec.n_bytes for tensor in kept)
+    n_bytes = sum(tensor.spec.n_bytes for tensor in plan.tensors if tensor.method == "keep")
     # Lossless coding of kept tensors saves something, so only a clear excess is certain.
-    if n_bytes <= 2 * target_bytes:
-        return
+    if n_bytes > 2 * target_bytes:
+        raise BudgetError(f"{target_bytes:,} bytes cannot be reached: {untouched(plan)}")
+
+
+def untouched(plan: Plan) -> str:
+    """Name the largest tensors that no step touches, and why; "" if every tensor is quantized."""
+    kept = sorted(
+        (t for t in plan.tensors if t.method == "keep" and t.spec.n_bytes), key=lambda t: -t.spec.n_bytes
+    )
+    if not kept:
+        return ""
+    n_bytes = sum(tensor.spec.n_bytes for tensor in kept)
     named = ", ".join(f"{t.spec.name!r} ({t.spec.n_bytes:,} bytes: {t.reason})" for t in kept[:3])
     more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
-    raise BudgetError(
-        f"{target_bytes:,} bytes cannot be reached: tensors that no step touches take {n_bytes:,} bytes "
-        f"before lossless coding: {named}{more}; allow a larger size, or let a step touch them (do not skip them)"
+    return (
+        f"tensors that no step touches take {n_bytes:,} bytes before lossless coding: {named}{more}; "
+        "allow a larger size, or let a step touch them (do not skip them)"
     )
 
 

@@ -1,13 +1,15 @@
 """A checkpoint as a stream of tensors: which files, which tensors, and their bytes, memory-mapped.
 
-`open_source(path)` opens one file for its tensors, `open_exact(path)` to restore it byte for byte later;
+`open_source(path)` opens one file for its tensors, `open_exact(path)` to restore it byte for byte later (a torch
+file differs: torch reads its tensors, their places in the file are found without it);
 `tersor.sources.folder.scan(path)` lists a whole checkpoint, its `open_weights()` opens a model's tensors.
-To add a kind of file: one module with a `Source` class, one line in `SOURCES`.
+To add a kind of file: one module with a `Source` class (most are an
+`extents.ExtentFile`), one line in `SOURCES`.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +23,12 @@ SOURCES: Registry[type[Source]] = Registry(
     {
         "safetensors": "tersor.sources.safetensors:SafetensorsFile",
         "torch": "tersor.sources.torch_pickle:TorchFile",
+        "torch-zip": "tersor.sources.torch_zip:TorchZipFile",
+        "torch-stream": "tersor.sources.torch_stream:TorchStreamFile",
+        "npz": "tersor.sources.npz:NpzFile",
+        "npy": "tersor.sources.npz:NpyFile",
+        "gguf": "tersor.sources.gguf:GgufFile",
+        "onnx": "tersor.sources.onnx:OnnxFile",
         "plain": "tersor.sources.plain:PlainFile",
     },
 )
@@ -48,14 +56,20 @@ def open_source(path: Path | str) -> Source:
     return SOURCES.get(source_kind(path))(Path(path))
 
 
-def open_exact(path: Path | str) -> ExactSource:
+def open_exact(path: Path | str, refused: Callable[[str], object] | None = None) -> ExactSource:
     """Return the file as a source whose segments restore it byte for byte, for packing without loss.
 
-    A file whose kind has no segments (torch), or that breaks the rules of its kind, is opened as plain
-    bytes. Raises: UsageError if the file cannot be opened.
+    A file that breaks the rules of the kind it claims to be is opened as plain bytes, and `refused` is told why.
+    Raises: UsageError if the file cannot be opened.
     """
-    kind = SOURCES.get(source_kind(path))
-    if kind.exact:
-        with suppress(CorruptError, NewerFormatError):
-            return cast(ExactSource, kind(Path(path)))
-    return cast(ExactSource, SOURCES.get("plain")(Path(path)))
+    path = Path(path)
+    n_bytes, head = file_size(path), read_head(path)
+    for kind in (SOURCES.get(name) for name in SOURCES.names() if name != "plain"):
+        if kind.exact and kind.matches(path, head, n_bytes):
+            try:
+                return cast(ExactSource, kind(path))
+            except (CorruptError, NewerFormatError) as exc:
+                if refused is not None:
+                    refused(str(exc))
+                break
+    return cast(ExactSource, SOURCES.get("plain")(path))

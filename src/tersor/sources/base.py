@@ -97,7 +97,10 @@ class ExactSource(Source, Protocol):
     """A source that accounts for every byte of its file, so that the file can be restored from its parts."""
 
     def segments(self) -> list[Segment]:
-        """Return the file's parts in file order; their bytes, joined, are the file. Every tensor occurs once."""
+        """Return the file's parts in file order; their bytes, joined, are the file.
+
+        Every tensor but the aliases occurs once.
+        """
 
     def segment_bytes(self, segment: Segment) -> memoryview:
         """Return the bytes of one of `segments`, read-only."""

@@ -1,0 +1,87 @@
+// The vector code of level max. As in float_rows_kernels.hpp, files of an instruction set include nothing else that defines functions.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace tersor {
+
+constexpr std::size_t kMaxGroup = 32;  // elements that vector code takes at a time: one of each lane
+constexpr std::size_t kMaxSlack = 64;  // vector loads reach at most so far behind the bytes that a group uses
+
+// What a row's words are coded with, column by column.
+struct MaxRow {
+    const std::uint16_t* first_entry;  // of each column's table
+    const std::uint16_t* addends;
+    std::uint16_t addend;  // of the row, to be added to those of the columns
+};
+
+// A stream on its way through whole rows.
+struct MaxDecodeCursor {
+    alignas(64) std::uint32_t states[kMaxGroup];
+    const std::uint8_t* words;
+    const std::uint8_t* escapes;
+    const std::uint8_t* raw;
+    std::uint16_t* out;
+};
+
+// entries: TableSet::max_entries. Never reads at or behind payload_end where it is `kMaxSlack` behind all that a row can use.
+struct MaxDecodeJob {
+    const std::uint64_t* entries;
+    std::size_t groups;  // of a row
+    const std::uint8_t* payload_end;
+};
+
+// Decodes one row. False: an escape is not what an encoder writes.
+using MaxDecodeKernel = bool (*)(MaxDecodeCursor& cursor, const MaxRow& row, const MaxDecodeJob& job);
+
+// Writes for each of n words of a row where its symbol stands among the symbols of all tables; out overlaps nothing.
+using MaxEntriesKernel = void (*)(const std::uint16_t* words, const MaxRow& row, std::size_t n, std::uint16_t* out);
+
+#if defined(__x86_64__)
+// For words with 8 (BF16) or 5 (F16) exponent bits.
+MaxDecodeKernel max_decode_avx512(int exponent_bits);
+MaxDecodeKernel max_decode_avx2(int exponent_bits);
+MaxEntriesKernel max_entries_avx2(int exponent_bits);
+#endif
+
+// ---- shared by the kernels
+
+// A MaxEntriesKernel in 16-bit arithmetic throughout, which compilers vectorise for whatever they compile for.
+template <int exponent_bits>
+static inline void fill_entries(const std::uint16_t* __restrict words, const MaxRow& row, std::size_t n, std::uint16_t* __restrict out) {
+    constexpr int raw_bits = 13 - exponent_bits;
+    const std::uint16_t row_addend = row.addend;
+    const std::uint16_t *__restrict first_entry = row.first_entry, *__restrict addends = row.addends;
+    for (std::size_t j = 0; j < n; ++j) {
+        const auto u = static_cast<std::uint16_t>(words[j] - addends[j] - row_addend);
+        const auto x = static_cast<std::uint16_t>(static_cast<std::uint16_t>(u & 0x7FFF) >> raw_bits);
+        const auto symbol = static_cast<std::uint16_t>((u >> 9 & 64) | x);
+        const auto coded = static_cast<std::uint16_t>(static_cast<std::uint16_t>(x - 4) < 60 ? 0xFFFF : 0);
+        out[j] = static_cast<std::uint16_t>(first_entry[j] + (symbol & coded));
+    }
+}
+
+// Puts the escaped signs and fields of a group into `out`, whose low mantissa bits are right; bit l of `mask`: element l is an escape.
+template <int exponent_bits>
+static inline bool patch_max_escapes(std::uint32_t mask, std::uint16_t* out, const std::uint16_t* addends, std::uint16_t addend, const std::uint8_t*& escapes,
+                                     const std::uint8_t* end) {
+    constexpr int raw_bits = 13 - exponent_bits;
+    constexpr unsigned field_mask = (4u << exponent_bits) - 1;
+    for (; mask != 0; mask &= mask - 1) {
+        const int lane = __builtin_ctz(mask);
+        if (end - escapes < 2) return false;
+        const unsigned first = *escapes++;
+        unsigned d = first >> 3;
+        if (d == 31) {
+            d = *escapes++;
+            if (d < 31) return false;
+        }
+        if (d >> exponent_bits != 0) return false;
+        const unsigned field = ((0u - d) << 2 | (first & 3)) & field_mask, subtracted = static_cast<unsigned>(addends[lane]) + addend;
+        const unsigned raw = (out[lane] - subtracted) & ((1u << raw_bits) - 1);
+        out[lane] = static_cast<std::uint16_t>(((first >> 2 & 1) << 15 | field << raw_bits | raw) + subtracted);
+    }
+    return true;
+}
+
+}  // namespace tersor
