@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -16,7 +18,8 @@ def in_order(jobs: Iterable[Callable[[], T]], threads: int) -> Iterator[T]:
 
     jobs: consumed lazily; at most 2 * threads are started and not yet yielded.
     threads: 1 runs every job in the caller's thread.
-    An exception of a job is raised in its place; jobs after it that have not begun are dropped.
+    An exception of a job is raised in its place; jobs after it that have not begun are dropped. Jobs must not call
+    `in_order` themselves: they would wait for the threads that they occupy.
     """
     remaining = iter(jobs)
     first = list(islice(remaining, 2 * threads if threads > 1 else 1))
@@ -25,14 +28,25 @@ def in_order(jobs: Iterable[Callable[[], T]], threads: int) -> Iterator[T]:
             yield job()
         return
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            waiting.extend(pool.submit(job) for job in first)
-            first.clear()
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(job) for job in islice(remaining, 1))
-                yield result
-        finally:
-            for future in waiting:
-                future.cancel()
+    pool = _pool(threads)
+    try:
+        waiting.extend(pool.submit(job) for job in first)
+        first.clear()
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(job) for job in islice(remaining, 1))
+            yield result
+    finally:
+        for future in waiting:
+            future.cancel()
+        wait(waiting)  # a job that runs still writes into the caller's memory
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """The process's pool of so many threads: starting one takes as long as decoding a megabyte."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="tersor")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
