@@ -6,7 +6,8 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
     $$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BENCHMARKS ?= $(addprefix benchmarks/,$(addsuffix .py,startup memory opening lossless determinism quality damage interrupt))
+BENCHMARKS ?= $(addprefix benchmarks/,$(addsuffix .py,startup memory opening lossless codes determinism quality ablation peers damage interrupt)) \
+   $(if $(TERSOR_DECODER),benchmarks/decoder.py)
 
 venv := $(abspath $(VENV))
 bin := $(venv)/bin
@@ -43,18 +44,19 @@ cpp-test: $(venv)/.build-tools  ## C++ tests under ASan and UBSan; needs doctest
 	PATH="$(bin):$$PATH" cmake --build $(venv)/.cpp-tests
 	PATH="$(bin):$$PATH" ctest --test-dir $(venv)/.cpp-tests --output-on-failure
 
-fuzz: $(venv)/.build-tools  ## libFuzzer on every decoder for SECONDS=60 each; needs clang (Debian: clang-14 libclang-rt-14-dev)
+fuzz: $(venv)/.installed-fuzz $(venv)/.built  ## libFuzzer on every decoder and parser for SECONDS=60 each; needs clang (Debian: clang-14 libclang-rt-14-dev)
 	PATH="$(bin):$$PATH" sh cpp/fuzz/run.sh $(venv)/.fuzz $(SECONDS)
+	$(bin)/python tests/fuzz/drive.py --seconds $(SECONDS) --work $(venv)/.fuzz/python
 
 docs: $(venv)/.installed-docs  ## HTML pages in docs/_build/html; a warning is an error
 	$(bin)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(venv)/.installed-test $(venv)/.built  ## all figures of benchmarks/README.md, about an hour; needs TERSOR_DATA=FOLDER (BENCHMARKS="..." for some)
+bench: $(venv)/.installed-test $(venv)/.built  ## all figures of benchmarks/README.md, hours; needs TERSOR_DATA=FOLDER; TERSOR_DECODER=FOLDER adds a decoder (BENCHMARKS="..." for some)
 	failed=0; for script in $(BENCHMARKS); do HF_HUB_OFFLINE=1 $(bin)/python $$script || failed=1; done; exit $$failed
 
 constraints:  ## pin the newest releases that work together, in a fresh environment
 	$(PYTHON) -m venv --clear build/pins
-	build/pins/bin/python -m pip install --quiet '.[torch,demo,build,test,docs]'
+	build/pins/bin/python -m pip install --quiet '.[torch,demo,build,test,docs,fuzz]'
 	{ sed -n '/^#/p' constraints.txt; build/pins/bin/python -m pip list --format=freeze \
 	  | sed 's/+cpu$$//' | grep -viE '^(pip|tersor)=='; } > build/constraints.new
 	mv build/constraints.new constraints.txt
@@ -77,6 +79,10 @@ $(venv)/.installed-demo: $(project) $(venv)/.build-tools
 
 $(venv)/.installed-test: $(project) $(venv)/.build-tools
 	$(install) $(editable) '.[torch,demo,test]'
+	touch $@ $(venv)/.built
+
+$(venv)/.installed-fuzz: $(project) $(venv)/.build-tools
+	$(install) $(editable) '.[torch,fuzz]'
 	touch $@ $(venv)/.built
 
 $(venv)/.installed-docs: $(project) $(venv)/.build-tools

@@ -2,8 +2,10 @@
 
 Use: python benchmarks/damage.py      about 10 minutes
 Each damaged archive must be refused (problems found, or an error with exit code 3), or every tensor and restored file
-must still be right: those bits are unused and listed. In this process for speed; a sample goes through the command for
-its exit code. Limits: 10 s for one verify; 256 MiB of address space and 48 MiB of memory more than before the first.
+must still be right. Those bits are listed; docs/limits.md says what they may be: a row length beyond the block's
+words, or a zstd sequence that copies the same bytes from another place. In this process for speed; a sample goes
+through the command for its exit code. Limits: 10 s for one verify; 256 MiB of address space and 48 MiB of memory more
+than before the first.
 Small files beside the archive (tokenizer) get one flipped bit in every byte: `verify` knows their hashes. config.json
 is not damaged: users may edit it, so `verify` leaves it alone; the original is in the archive.
 """
@@ -99,7 +101,7 @@ def gives_the_same(case: Case, expected: Contents) -> bool:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the damaged archives. unused: places whose damage changes nothing."""
+    """What became of the damaged archives. unused: places whose damage leaves all data right."""
 
     n: int = 0
     n_refused: int = 0

@@ -11,7 +11,11 @@ namespace tersor::bindings {
 void raise_for(Status status, const char* what);
 
 // One function per thing in cpp/: it adds that thing to tersor._core. Called in module.cpp.
+void bind_dense_batch(nanobind::module_& module);
+void bind_dequantize(nanobind::module_& module);
 void bind_entropy(nanobind::module_& module);
+void bind_field_groups(nanobind::module_& module);
+void bind_float_blocks(nanobind::module_& module);
 void bind_float_max(nanobind::module_& module);
 void bind_isa(nanobind::module_& module);
 void bind_huffman(nanobind::module_& module);

@@ -7,7 +7,7 @@
 #include <memory>
 #include <optional>
 
-#include "bind.hpp"
+#include "arrays.hpp"
 #include "tersor/alias_table.hpp"
 #include "tersor/codes.hpp"
 #include "tersor/crc32c.hpp"
@@ -20,39 +20,11 @@ using namespace nb::literals;
 namespace tersor::bindings {
 namespace {
 
-template <class T, int rank>
-using Array = nb::ndarray<T, nb::ndim<rank>, nb::c_contig, nb::device::cpu>;
-using InputBytes = Array<const std::uint8_t, 1>;
-
-template <class T, class... Rest>
-std::span<T> span_of(const nb::ndarray<T, Rest...>& array) {
-    return {array.data(), array.size()};
-}
-ByteSpan span_of(const nb::bytes& bytes) { return {static_cast<const std::uint8_t*>(bytes.data()), bytes.size()}; }
-nb::bytes to_bytes(const Bytes& bytes) { return nb::bytes(bytes.data(), bytes.size()); }
-
-// Outputs are bound with noconvert(): nanobind would otherwise fill a converted copy and drop it.
-void require(bool condition, const char* what) {
-    if (!condition) raise_for(Status::bad_argument, what);
-}
-
-FloatFormat format_of(int unit) {
-    require(unit == 0 || unit == 1, "float unit must be 0 (BF16) or 1 (F16)");
-    return unit == 0 ? kBF16 : kF16;
-}
-
 FloatRowsOptions options_of(int unit, std::size_t row_length, std::size_t n_streams, std::size_t lanes) {
-    require(row_length > 0 && n_streams >= 1 && n_streams <= 8 && lanes <= 32 && std::has_single_bit(lanes), "float rows options");
+    require(row_length > 0, "float rows options");
+    require_streams(n_streams, lanes);
     return {format_of(unit), row_length, n_streams, lanes};
 }
-
-const AliasTable& table_at(const TableSet& set, std::size_t number) {
-    require(number < set.tables.size(), "table number");
-    return set.tables[number];
-}
-
-// An encoder divides by the frequency of every symbol it meets, and may meet the escape anywhere.
-void require_side_tables(const TableSet& side) { require(side.precision == 12 && side.has_escapes(), "side tables for encoding"); }
 
 void bind_tables(nb::module_& module) {
     nb::class_<TableSet>(module, "TableSet", "Entropy tables of one file, docs/format.md 5.3.")
@@ -104,8 +76,7 @@ void bind_float_rows(nb::module_& module) {
             const FloatRowsOptions options = options_of(unit, row_length, n_streams, lanes);
             const bool balanced = coder == 0;
             require(coder == 0 || coder == 1, "float coder must be 0 (balanced) or 1 (fast)");
-            require(tables.tables.size() == kFloatTables && tables.symbols == (balanced ? 64 : 16) && tables.precision == (balanced ? 12 : 8), "float tables");
-            require(tables.has_escapes(), "float tables for encoding");
+            require_float_tables(tables, balanced);
             require_side_tables(side);
             const AliasTable& classes = table_at(side, class_table);
             Bytes payload;
@@ -118,7 +89,7 @@ void bind_float_rows(nb::module_& module) {
         "words"_a, "unit"_a, "coder"_a, "row_length"_a, "n_streams"_a, "lanes"_a, "tables"_a, "side"_a, "class_table"_a, "Float-row payload, docs/format.md 5.5.");
     module.def(
         "decode_float_rows",
-        [](const InputBytes& payload, int unit, const TableSet* balanced, const TableSet* fast, const TableSet& side, std::size_t class_table,
+        [](const ByteArray& payload, int unit, const TableSet* balanced, const TableSet* fast, const TableSet& side, std::size_t class_table,
            const Array<std::uint16_t, 1>& out) {
             const FloatFormat format = format_of(unit);
             const AliasTable& classes = table_at(side, class_table);
@@ -144,7 +115,7 @@ void bind_integers(nb::module_& module) {
         "values"_a, "side"_a, "table"_a, "The bytes of integers(n), docs/format.md 5.4.");
     module.def(
         "decode_integers",
-        [](const InputBytes& payload, const TableSet& side, std::size_t table, std::int32_t low, std::int32_t high, const Array<std::int32_t, 1>& out) {
+        [](const ByteArray& payload, const TableSet& side, std::size_t table, std::int32_t low, std::int32_t high, const Array<std::int32_t, 1>& out) {
             ByteReader in(span_of(payload));
             raise_for(decode_integers(in, table_at(side, table), low, high, span_of(out)), "integers");
             return payload.size() - in.remaining();
@@ -196,7 +167,7 @@ void bind_codes(nb::module_& module) {
         "codes"_a, "row_class"_a, "column_class"_a, "trellis_rows"_a, "n_streams"_a, "lanes"_a, "tables"_a, "Code payload, docs/format.md 5.6.");
     module.def(
         "decode_codes",
-        [](const InputBytes& payload, const Classes& row_class, const Classes& column_class, std::size_t trellis_rows, const TableSet& tables,
+        [](const ByteArray& payload, const Classes& row_class, const Classes& column_class, std::size_t trellis_rows, const TableSet& tables,
            const Array<std::int32_t, 2>& out) {
             const CodeShape shape = shape_of(out.shape(0), out.shape(1), row_class, column_class, trellis_rows);
             Status status;
@@ -223,7 +194,7 @@ void bind_codes(nb::module_& module) {
 void bind_entropy(nb::module_& module) {
     module.def(
         "crc32c",
-        [](const InputBytes& data, std::uint32_t previous) {
+        [](const ByteArray& data, std::uint32_t previous) {
             nb::gil_scoped_release release;
             return crc32c(span_of(data), previous);
         },

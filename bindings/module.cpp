@@ -23,7 +23,11 @@ NB_MODULE(_core, module) {
     using namespace tersor::bindings;
     nanobind::set_leak_warnings(false);  // compiled tables are cached for the life of the process
     module.doc() = "Compiled coders and loops of tersor.";
+    bind_dense_batch(module);
+    bind_dequantize(module);
     bind_entropy(module);
+    bind_field_groups(module);
+    bind_float_blocks(module);
     bind_float_max(module);
     bind_huffman(module);
     bind_isa(module);

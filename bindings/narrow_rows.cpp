@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <span>
 
-#include "bind.hpp"
+#include "arrays.hpp"
 #include "tersor/narrow_rows.hpp"
 
 namespace nb = nanobind;
@@ -13,8 +13,6 @@ using namespace nb::literals;
 namespace tersor::bindings {
 namespace {
 
-template <class T, int rank>
-using Array = nb::ndarray<T, nb::ndim<rank>, nb::c_contig, nb::device::cpu>;
 using Words = Array<const std::uint16_t, 2>;
 using Zeros = Array<const std::uint8_t, 1>;
 
@@ -28,6 +26,14 @@ std::span<const std::uint8_t> zeros_of(const Zeros& zeros, std::size_t rows) {
 }  // namespace
 
 void bind_narrow_rows(nb::module_& module) {
+    module.def(
+        "trailing_zeros",
+        [](const nb::ndarray<const std::uint16_t, nb::ndim<2>, nb::device::cpu>& halves, const Array<std::uint8_t, 1>& out) {
+            require(halves.shape(0) == out.size() && halves.shape(1) % 2 == 0 && (halves.shape(1) == 0 || halves.stride(1) == 1) && halves.stride(0) >= 0, "trailing_zeros");
+            nb::gil_scoped_release release;
+            trailing_zeros(halves.data(), halves.shape(1) / 2, static_cast<std::size_t>(halves.stride(0)), span_of(out));
+        },
+        "halves"_a.noconvert(), "out"_a.noconvert(), "Fill out with the trailing zero bits that all elements of each F32 row share; halves: (rows, 2 columns).");
     module.def(
         "pack_narrow_rows",
         [](const Words& words, const Zeros& trailing_zeros) {

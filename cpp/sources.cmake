@@ -4,8 +4,8 @@ file(GLOB tersor_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/src/*.cpp $
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(tersor_sse41 -msse4.2 -mpopcnt)
-  set(tersor_avx2 ${tersor_sse41} -mavx2 -mbmi -mbmi2 -mf16c)
-  set(tersor_avx512 ${tersor_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vbmi2)
+  set(tersor_avx2 ${tersor_sse41} -mavx2 -mbmi -mbmi2 -mf16c -mpclmul)
+  set(tersor_avx512 ${tersor_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi -mavx512vbmi2 -mvpclmulqdq)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # GCC 12 takes its own "undefined" vectors for a mistake of ours
     list(APPEND tersor_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()

@@ -13,14 +13,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    AlbertConfig,
+    AlbertModel,
     BertConfig,
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 N_SPECIAL = 5
@@ -116,6 +122,66 @@ def tiny_gpt2(
     )
     torch.manual_seed(seed)
     return _save(GPT2LMHeadModel(config), _decoder_tokenizer(), path, dtype)
+
+
+def tiny_albert(path: str | Path, *, seed: int = 0, hidden: int = 32, layers: int = 3) -> Path:
+    """Write an AlbertModel: one layer's weights, used `layers` times."""
+    config = AlbertConfig(
+        vocab_size=VOCAB_SIZE,
+        embedding_size=16,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+    torch.manual_seed(seed)
+    return _save(AlbertModel(config), _decoder_tokenizer(), path, torch.float32)
+
+
+def tiny_t5(path: str | Path, *, seed: int = 0, hidden: int = 32, layers: int = 2) -> Path:
+    """Write a T5ForConditionalGeneration: encoder and decoder, tied embeddings, relative positions."""
+    config = T5Config(
+        vocab_size=VOCAB_SIZE,
+        d_model=hidden,
+        d_kv=hidden // 4,
+        d_ff=2 * hidden,
+        num_layers=layers,
+        num_heads=4,
+        initializer_factor=1.0,
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=2,
+    )
+    torch.manual_seed(seed)
+    return _save(T5ForConditionalGeneration(config), _decoder_tokenizer(), path, torch.float32)
+
+
+def tiny_mixtral(
+    path: str | Path, *, seed: int = 0, hidden: int = 32, layers: int = 2, experts: int = 4
+) -> Path:
+    """Write a MixtralForCausalLM: two of `experts` experts per token, their weights stacked."""
+    config = MixtralConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=experts,
+        num_experts_per_tok=2,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=None,
+    )
+    torch.manual_seed(seed)
+    return _save(MixtralForCausalLM(config), _decoder_tokenizer(), path, torch.float32)
 
 
 def _decoder_tokenizer() -> PreTrainedTokenizerFast:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 import tersor
 from tersor.codec import CODECS
+from tersor.errors import UnknownNameError
+from tersor.methods import describe_quantizer
 
 
 def test_methods_lists_every_kind_in_the_documented_order() -> None:
@@ -17,3 +21,16 @@ def test_methods_lists_what_the_registries_hold() -> None:
     assert {"gptq", "rtn"} <= set(found["quantizers"])
     assert {"safetensors", "torch", "plain"} <= set(found["sources"])
     assert {"embedding", "perplexity", "kl"} <= set(found["tasks"])
+
+
+def test_quantizer_is_described_with_its_options() -> None:
+    found = describe_quantizer("awq")
+    assert found["name"] == "awq"
+    assert found["budget"] == "options"
+    assert "cpu" in found["targets"]
+    assert {"name": "bits", "default": 4, "help": "width of a code in bits"} in found["options"]
+
+
+def test_description_of_an_unknown_quantizer_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'awq'"):
+        describe_quantizer("aqw")

@@ -41,8 +41,12 @@ JSON object, also when the command fails: `{"error": {"kind", "message"}}`.
 JSON = {
     "compress": '`{"input": {"path", "n_bytes", "n_params"}, "output": {"path", "n_bytes", "ratio", '
     '"bits_per_weight"}, "tensors": [{"name", "shape", "dtype", "layout", "codec", "n_bytes", '
-    '"bits_per_weight", "error"}], "seconds", "peak_rss_bytes", "recipe", "version"}`. '
-    'With `--dry-run` the output is the target, and each tensor has `"method"` and `"reason"` too',
+    '"bits_per_weight", "error", "method", "options"}], "seconds", "peak_rss_bytes", "recipe", "version"}`; with '
+    '`--max-loss` also `"loss": {"metric", "limit", "value", "stderr", "n"}`. With `--dry-run` sizes are expected '
+    'ones, a tensor\'s `"error"` is what it is expected to add to the distance of the outputs, `"reason"` says why '
+    'it is treated so, and there is `"prediction": {"seconds", "peak_rss_bytes", "error", "metric", "notes": []}`',
+    "recipe": '`check`: `{"ok", "path", "recipe": {}}`; `show`: `{"path", "recipe": {}}` with defaults filled in; '
+    "`schema`: a JSON Schema",
     "pack": 'as `compress`, and `"log": []`: what was packed otherwise than its name says. With `--dry-run` '
     '`{"dry_run", "input", "output", "files": [{"path", "n_bytes", "role"}]}`',
     "unpack": '`{"input": {"path", "n_bytes"}, "output": {"path", "n_bytes", "n_files"}, "seconds", "version"}`',
@@ -50,11 +54,16 @@ JSON = {
     "verify": '`{"ok", "n_files", "n_tensors", "n_blocks", "problems": []}`',
     "evaluate": '`{"models": [{"path", "n_bytes", "metrics": [{"name", "value", "unit", "n", "stderr", '
     '"higher_is_better"}], "report"}]}`',
-    "bench": '`{"subject", "input": {"path", "n_bytes", "dtype"}, "runs", "rows": [{"coder", "level", "isa", '
-    '"threads", "version", "n_bytes", "ratio", "encode_gb_s", "decode_warm_gb_s", "decode_cold_gb_s", "pack_gb_s", '
-    '"unpack_gb_s", "seconds": {}}], "not_installed": [], "failed": [{"coder", "threads", "message"}], '
+    "bench": '`lossless`: `{"subject", "input": {"path", "n_bytes", "dtype"}, "runs", "rows": [{"coder", '
+    '"level", "isa", "threads", "version", "n_bytes", "ratio", "encode_gb_s", "decode_warm_gb_s", "decode_cold_gb_s", '
+    '"pack_gb_s", "unpack_gb_s", "seconds": {}}], "not_installed": [], "failed": [{"coder", "threads", "message"}], '
     '"machine": {"processor", "cores", "load"}, "seconds", "version"}`. A speed is null where a coder has no such '
-    "operation",
+    'operation. `quality`: `{"subject", "input": {"path", "n_bytes", "n_params"}, "metric", "seeds", "rows": [{'
+    '"method", "setting", "version", "equal_to", "n_bytes", "bits_per_weight", "value", "stderr", '
+    '"values", "seconds"}], "not_installed": [], "failed": [{"method", "message"}], "machine": {"processor", "cores", '
+    '"load"}, "seconds", "version"}`. `"equal_to"`: the peer and setting whose bytes tersor had to meet here, else '
+    'null; `"stderr"`: of the mean over the seeds, null for one; `"seconds"` of a row: without statistics that were in '
+    "the cache",
     "methods": '`{"codecs": [], "quantizers": [], "pruners": [], "lowrank": [], "sources": [], "exporters": [], '
     '"tasks": []}`',
 }

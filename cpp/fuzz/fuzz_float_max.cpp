@@ -27,7 +27,7 @@ struct Model {
         return encode_float_max(words, format, {2, -3, profiles, n_columns, row_class, row_profile, scale, shape}, n_streams, lanes, tables().max, tables().sides());
     }
     Status decode(ByteSpan payload, FloatFormat format, std::span<std::uint16_t> words) const {
-        return decode_float_max(payload, format, row_class.size(), n_columns, profiles, scale, shape, tables().max, tables().sides(), words);
+        return decode_float_max({payload, format, row_class.size(), n_columns, profiles, scale, shape, &tables().max, tables().sides(), words});
     }
     std::size_t profiles, n_columns;
     std::vector<std::int32_t> row_class, row_profile, scale, shape;

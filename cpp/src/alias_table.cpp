@@ -7,7 +7,18 @@
 namespace tersor {
 namespace {
 
+void fill_coded_run(const AliasTable& table, LaneTable& lanes) {
+    const auto is_coded = [&](int s) { return s > 0 && table.frequency[static_cast<std::size_t>(s)] > 0; };
+    int first = 0, n = 0, n_all = 0;
+    for (int s = 0; s < table.symbols; ++s) n_all += is_coded(s);
+    while (first < table.symbols && !is_coded(first)) ++first;
+    while (first + n < table.symbols && is_coded(first + n)) ++n;
+    lanes.first_coded = static_cast<std::uint8_t>(first);
+    lanes.n_coded = static_cast<std::uint8_t>(n == n_all ? n : 0);
+}
+
 void fill_lanes(const AliasTable& table, LaneTable& lanes) {
+    fill_coded_run(table, lanes);
     for (std::size_t s = 0; s < static_cast<std::size_t>(table.symbols); ++s) {
         const AliasTable::Bucket& bucket = table.bucket[s];
         const std::uint16_t frequency = table.frequency[s], adjust = static_cast<std::uint16_t>(bucket.adjust);
@@ -88,7 +99,7 @@ Status AliasTable::build(std::span<const std::uint16_t> frequency, int precision
     }
 
     table.first.resize(frequency.size());
-    table.slot.resize(static_cast<std::size_t>(total));
+    table.slot.resize(static_cast<std::size_t>(total) + kSlotPadding);
     std::vector<int> used(frequency.size());
     int first = 0;
     for (int s = 0; s < symbols; ++s) {

@@ -1,7 +1,9 @@
-// The vector decoder of codes; see float_rows_kernels.hpp on what such files may include.
+// The vector code of codes; see float_rows_kernels.hpp on what such files may include.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+
+#include "tersor/lane_table.hpp"
 
 namespace tersor {
 
@@ -18,7 +20,8 @@ struct CodeCursor {
 };
 
 struct CodeJob {
-    const std::uint64_t* entries;  // TableSet::entries
+    const std::uint64_t* entries;  // TableSet::entries; with one table, those of this table
+    const LaneTable* table;        // the one table; null if there are several
     int symbols, bucket_shift;
     std::size_t groups_per_row, trellis_rows;
     // By row: where the entries of each column's table begin, for even and (trellis only) odd states.
@@ -33,9 +36,13 @@ struct CodeKernels {
     CodeKernel one, two;
 };
 
-// one_table: every element has the first table of `entries`, which has 16 or 32 symbols.
+// symbols_of_one_table: 16, 32 or 64 if every element has the same table; 0: each has its own, of any number of symbols.
 #if defined(__x86_64__)
-CodeKernels codes_decode_avx512(bool one_table, bool trellis);
+CodeKernels codes_decode_avx512(int symbols_of_one_table, bool trellis);
+CodeKernels codes_decode_avx2(int symbols_of_one_table, bool trellis);
+CodeKernels codes_decode_sse41(int symbols_of_one_table, bool trellis);
+#elif defined(__aarch64__)
+CodeKernels codes_decode_neon(int symbols_of_one_table, bool trellis);
 #endif
 
 // ---- shared by the kernels
@@ -56,23 +63,16 @@ static inline bool read_escape(const std::uint8_t*& at, const std::uint8_t* end,
     return false;
 }
 
-// Completes the codes of a half group, in order: escapes and raw bits. mask: lanes that have either; symbol 0 is an escape.
+// Appends the next n raw bits to an int32; false if there are none or the value leaves int32.
 // At least 64 bytes of the payload lie behind the raw bits.
-static inline bool complete_codes(std::uint32_t mask, const std::uint32_t* symbol, const std::uint32_t* raw_bits, std::int32_t* code, CodeCursor& c, const std::uint8_t* end) {
-    for (; mask != 0; mask &= mask - 1) {
-        const int lane = __builtin_ctz(mask);
-        std::int64_t value = code[lane];
-        if (symbol[lane] == 0 && !read_escape(c.escapes, end, value)) return false;
-        const unsigned r = raw_bits[lane];
-        if (c.n_raw_bits - c.raw_bit < r) return false;
-        const std::uint8_t* p = c.raw + c.raw_bit / 8;
-        const std::uint32_t window = r == 0 ? 0 : p[0] | std::uint32_t{p[1]} << 8 | std::uint32_t{p[2]} << 16;
-        value = value * (std::int64_t{1} << r) | (window >> (c.raw_bit % 8) & ((1u << r) - 1));
-        c.raw_bit += r;
-        if (value < INT32_MIN || value > INT32_MAX) return false;
-        code[lane] = static_cast<std::int32_t>(value);
-    }
-    return true;
+static inline bool append_raw_bits(unsigned n, CodeCursor& c, std::int64_t& value) {
+    if (n == 0) return true;
+    if (c.n_raw_bits - c.raw_bit < n) return false;
+    const std::uint8_t* p = c.raw + c.raw_bit / 8;
+    const std::uint32_t window = p[0] | std::uint32_t{p[1]} << 8 | std::uint32_t{p[2]} << 16;
+    value = value * (std::int64_t{1} << n) | (window >> (c.raw_bit % 8) & ((1u << n) - 1));
+    c.raw_bit += n;
+    return value >= INT32_MIN && value <= INT32_MAX;
 }
 
 }  // namespace tersor

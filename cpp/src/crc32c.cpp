@@ -26,18 +26,36 @@ constexpr std::array<std::array<std::uint32_t, 256>, 8> make_tables() {
 }
 constexpr auto kTables = make_tables();
 
+// The vector code's share: moves the register over as many leading bytes as it takes, and returns their number.
+std::size_t take_vectors([[maybe_unused]] std::span<const std::uint8_t> data, [[maybe_unused]] std::uint32_t& crc) {
+#if defined(__x86_64__)
+    if (isa() == Isa::avx512) {
+        const std::size_t n_lines = data.size() / kCrcLine;
+        crc = crc32c_lines_avx512(crc, data.data(), n_lines);
+        return n_lines * kCrcLine;
+    }
+    std::size_t taken = 0;
+    if (isa() == Isa::avx2) {
+        const std::size_t n_blocks = data.size() / kCrcWideBlock;
+        crc = crc32c_blocks_avx2(crc, data.data(), n_blocks);
+        taken = n_blocks * kCrcWideBlock;
+    }
+    if (isa() != Isa::scalar) {
+        const std::size_t n_blocks = (data.size() - taken) / kCrcBlock;
+        crc = crc32c_blocks_sse41(crc, data.data() + taken, n_blocks);
+        taken += n_blocks * kCrcBlock;
+    }
+    return taken;
+#else
+    return 0;
+#endif
+}
+
 }  // namespace
 
 std::uint32_t crc32c(std::span<const std::uint8_t> data, std::uint32_t previous) {
     std::uint32_t crc = ~previous;
-    std::size_t i = 0;
-#if defined(__x86_64__)
-    if (isa() != Isa::scalar) {
-        const std::size_t n_blocks = data.size() / kCrcBlock;
-        crc = crc32c_blocks_sse41(crc, data.data(), n_blocks);
-        i = n_blocks * kCrcBlock;
-    }
-#endif
+    std::size_t i = take_vectors(data, crc);
     for (; i + 8 <= data.size(); i += 8) {
         const std::uint8_t* p = data.data() + i;
         const std::uint32_t low = crc ^ (std::uint32_t{p[0]} | std::uint32_t{p[1]} << 8 | std::uint32_t{p[2]} << 16 |

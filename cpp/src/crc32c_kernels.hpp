@@ -5,10 +5,13 @@
 
 namespace tersor {
 
-// Takes whole blocks of `kCrcBlock` bytes; `crc` is the register, not yet inverted. Returns it after n_blocks of them.
-constexpr std::size_t kCrcBlock = 3 * 1024;
+// Take whole blocks of `kCrcBlock` or `kCrcWideBlock` bytes, or lines of `kCrcLine`; `crc` is the register, not yet inverted. Return it after all.
+constexpr std::size_t kCrcBlock = 3 * 1024, kCrcWideBlock = 4608;
+constexpr std::size_t kCrcLine = 256;
 #if defined(__x86_64__)
 std::uint32_t crc32c_blocks_sse41(std::uint32_t crc, const std::uint8_t* data, std::size_t n_blocks);
+std::uint32_t crc32c_blocks_avx2(std::uint32_t crc, const std::uint8_t* data, std::size_t n_blocks);
+std::uint32_t crc32c_lines_avx512(std::uint32_t crc, const std::uint8_t* data, std::size_t n_lines);
 #endif
 
 }  // namespace tersor

@@ -24,6 +24,7 @@ struct MaxSplit {
         return static_cast<std::uint16_t>(static_cast<std::uint64_t>(format.bias + octaves - 12) << format.mantissa_bits);
     }
     constexpr std::uint32_t field(std::uint16_t u) const { return u >> raw_bits() & field_mask(); }
+    constexpr std::uint32_t raw(std::uint16_t u) const { return u & ((1u << raw_bits()) - 1); }
     // Symbol 0 is the escape; a symbol needs x in 4 .. 63.
     static constexpr std::uint32_t symbol(std::uint16_t u, std::uint32_t x) { return x >= 4 && x < 64 ? static_cast<std::uint32_t>(u >> 15) << 6 | x : 0; }
     // For each word of a row where its symbol stands among the symbols of all tables.
@@ -48,6 +49,23 @@ struct MaxSplit {
         x = ((0u - d) << 2 | (first & 3)) & field_mask();
         return !in.failed() && d >> format.exponent_bits == 0;
     }
+};
+
+// Pauses of walks over the rows of a matrix, from the first on.
+class Pauses {
+public:
+    Pauses(const WordMatrix& words, const Pause& pause) : pause_(pause), rows_(kPauseBytes / (sizeof(std::uint16_t) * words.columns * words.column_stride) + 1) {}
+    void after(std::size_t row) {
+        if (!pause_) return;
+        if (row < next_ - std::min(next_, rows_)) next_ = rows_;  // another walk
+        if (row < next_) return;
+        pause_();
+        next_ = row + rows_;
+    }
+
+private:
+    const Pause& pause_;
+    std::size_t rows_, next_ = rows_;
 };
 
 // Where the tables of all columns begin among the entries of all tables, and their addends, for the four quarters of an octave that a row's class can have, and each profile.

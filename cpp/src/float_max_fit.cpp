@@ -1,76 +1,66 @@
 // How level max finds the scales of rows and columns, their skews, and the two column profiles of an embedding.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "float_max.hpp"
+#include "float_max_fit_kernels.hpp"
+#include "tersor/isa.hpp"
 
 namespace tersor {
 namespace {
 
 constexpr std::int32_t kRowLimit = 50;
 constexpr std::size_t kMinRowsForProfiles = 256, kMinProfileRows = 64;
+constexpr std::size_t kFourthEvery = 4;  // the shape of a tensor needs the fourth moments of some rows only
+constexpr std::size_t kProbeEvery = 8;   // rows that are looked at before all are, when profiles are sought
 // Rows whose normalised values correlate more than this share a mean vector (rows of unused tokens do).
 constexpr double kCorrelated = 0.3;
 // Limits between the skew classes: |mean| over root mean square of a column of normalised rows.
 constexpr double kSkewLimits[] = {0.12, 0.3, 0.6, 0.87};
 
-// Infinity and NaN say nothing about scale and count as 0, as do numbers whose fourth powers would not be finite. No branches: this runs for every word.
-float value_of(std::uint16_t word, FloatFormat format) {
-    const std::uint32_t magnitude = word & 0x7FFFu, sign = static_cast<std::uint32_t>(word >> 15) << 31;
-    if (format.exponent_bits == 8) return std::bit_cast<float>(magnitude < 0x5800 ? magnitude << 16 | sign : 0);  // below 2^49
-    // Denormal floats would take a hundred cycles each; those of F16 are made from 2^-14 + them.
-    const float normal = std::bit_cast<float>((magnitude << 13) + (112u << 23)), denormal = std::bit_cast<float>((magnitude << 13) + (113u << 23)) - 0x1p-14f;
-    const float value = magnitude < 0x400 ? denormal : normal;
-    return std::bit_cast<float>(magnitude < 0x7C00 ? std::bit_cast<std::uint32_t>(value) | sign : 0);
+MaxFitKernels kernels_of(FloatFormat format) {
+    switch (isa()) {
+#if defined(__x86_64__)
+        case Isa::avx512: return max_fit_avx512(format.exponent_bits);
+        case Isa::avx2: return max_fit_avx2(format.exponent_bits);
+#endif
+        default: return fit_kernels(format.exponent_bits);
+    }
 }
 
-// One row as floats, normalised when asked.
-void load_row(const WordMatrix& words, FloatFormat format, std::size_t row, float factor, std::vector<float>& out) {
-    const std::uint16_t* p = words.data + row * words.row_stride;
-    if (words.column_stride == 1)
-        for (std::size_t j = 0; j < words.columns; ++j) out[j] = value_of(p[j], format) * factor;
-    else
-        for (std::size_t j = 0; j < words.columns; ++j) out[j] = value_of(p[j * words.column_stride], format) * factor;
-}
+// The rows of a matrix as floats, one at a time, with pauses.
+class RowLoader {
+public:
+    RowLoader(const WordMatrix& words, FloatFormat format, const Pause& pause) : kernels(kernels_of(format)), words_(words), pauses_(words, pause) {}
+    void load(std::size_t row, float factor, std::vector<float>& out) const {
+        kernels.load(words_.data + row * words_.row_stride, words_.column_stride, words_.columns, factor, out.data());
+        pauses_.after(row);
+    }
+    double dot(const std::vector<float>& a, const std::vector<float>& b) const { return kernels.dot(a.data(), b.data(), a.size()); }
+    const MaxFitKernels kernels;
 
-// Sums in 16 partial sums in a fixed order: the result does not depend on how the compiler vectorises.
-template <class Term>
-double sum_of(std::size_t n, Term term) {
-    float part[16] = {};
-    std::size_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (std::size_t k = 0; k < 16; ++k) part[k] += term(i + k);
-    for (; i < n; ++i) part[i & 15] += term(i);
-    double sum = 0;
-    for (const float p : part) sum += static_cast<double>(p);
-    return sum;
-}
-double dot(const std::vector<float>& a, const std::vector<float>& b) {
-    const float *p = a.data(), *q = b.data();
-    return sum_of(a.size(), [=](std::size_t i) { return p[i] * q[i]; });
-}
-double sum_of_fourth_powers(const std::vector<float>& a) {
-    const float* p = a.data();
-    return sum_of(a.size(), [=](std::size_t i) { const float s = p[i] * p[i]; return s * s; });
-}
+private:
+    const WordMatrix& words_;
+    mutable Pauses pauses_;
+};
 
-std::vector<float> fit_rows(const WordMatrix& words, FloatFormat format, FloatModel& model) {
+std::vector<float> fit_rows(const WordMatrix& words, const RowLoader& rows, FloatModel& model) {
     std::vector<float> row(words.columns), normaliser(words.rows, 0);
     std::vector<double> scale(words.rows, NAN);
     double scale_sum = 0, kurtosis_sum = 0;
-    std::size_t n_used = 0;
+    std::size_t n_used = 0, n_shaped = 0;
     for (std::size_t i = 0; i < words.rows; ++i) {
-        load_row(words, format, i, 1, row);
+        rows.load(i, 1, row);
         const double n = static_cast<double>(words.columns);
-        const double square = dot(row, row) / n;
+        const double square = rows.dot(row, row) / n;
         if (square <= 1e-36) continue;
-        const double fourth = sum_of_fourth_powers(row) / n;
         scale[i] = 0.5 * std::log2(square);
         normaliser[i] = static_cast<float>(1 / std::sqrt(square));
         scale_sum += scale[i];
-        kurtosis_sum += fourth / (square * square);
         ++n_used;
+        if (i % kFourthEvery != 0) continue;
+        kurtosis_sum += rows.kernels.fourth_powers(row.data(), row.size()) / n / (square * square);
+        ++n_shaped;
     }
     model.row_class.assign(words.rows, 0);
     model.row_profile.assign(words.rows, 0);
@@ -78,30 +68,40 @@ std::vector<float> fit_rows(const WordMatrix& words, FloatFormat format, FloatMo
     model.base = static_cast<std::int32_t>(std::floor(scale_sum / static_cast<double>(n_used)));
     for (std::size_t i = 0; i < words.rows; ++i)
         if (!std::isnan(scale[i])) model.row_class[i] = std::clamp(static_cast<std::int32_t>(std::lround(4 * (scale[i] - model.base))), -kRowLimit, kRowLimit);
-    const double kurtosis = kurtosis_sum / static_cast<double>(n_used);
+    const double kurtosis = n_shaped > 0 ? kurtosis_sum / static_cast<double>(n_shaped) : 3;
     model.shape = words.rows < kMinRowsForColumns ? 3 : kurtosis < 3.15 ? 0 : kurtosis < 3.6 ? 1 : 2;
     return normaliser;
 }
 
-// Two profiles if enough, but not nearly all, rows follow a common mean vector.
-void fit_profiles(const WordMatrix& words, FloatFormat format, const std::vector<float>& normaliser, FloatModel& model) {
-    if (words.rows < kMinRowsForProfiles) return;
+// Adds up the rows that follow the row before them; returns their number. step: only every so many-th row is looked at.
+std::size_t mean_of_followers(const WordMatrix& words, const RowLoader& rows, const std::vector<float>& normaliser, std::size_t step, std::vector<float>& mean) {
     const double threshold = kCorrelated * static_cast<double>(words.columns);
-    std::vector<float> row(words.columns), previous(words.columns), mean(words.columns, 0);
-    std::size_t n_correlated = 0;
-    load_row(words, format, 0, normaliser[0], previous);
-    for (std::size_t i = 1; i < words.rows; ++i, row.swap(previous)) {
-        load_row(words, format, i, normaliser[i], row);
-        if (dot(row, previous) <= threshold) continue;
-        ++n_correlated;
-        for (std::size_t j = 0; j < row.size(); ++j) mean[j] += row[j];
+    std::vector<float> row(words.columns), previous(words.columns);
+    std::size_t n_followers = 0;
+    if (step == 1) rows.load(0, normaliser[0], previous);
+    for (std::size_t i = 1; i < words.rows; i += step, row.swap(previous)) {
+        if (step > 1) rows.load(i - 1, normaliser[i - 1], previous);
+        rows.load(i, normaliser[i], row);
+        if (rows.dot(row, previous) <= threshold) continue;
+        ++n_followers;
+        rows.kernels.add(row.data(), row.size(), mean.data());
     }
-    if (n_correlated < kMinProfileRows) return;
-    const double length = std::sqrt(dot(mean, mean) / static_cast<double>(words.columns));
+    return n_followers;
+}
+
+// Two profiles if enough, but not nearly all, rows follow a common mean vector.
+void fit_profiles(const WordMatrix& words, const RowLoader& rows, const std::vector<float>& normaliser, FloatModel& model) {
+    if (words.rows < kMinRowsForProfiles) return;
+    std::vector<float> mean(words.columns, 0), row(words.columns);
+    if (mean_of_followers(words, rows, normaliser, kProbeEvery, mean) < kMinProfileRows / (2 * kProbeEvery)) return;
+    std::fill(mean.begin(), mean.end(), 0.0f);
+    if (mean_of_followers(words, rows, normaliser, 1, mean) < kMinProfileRows) return;
+    const double threshold = kCorrelated * static_cast<double>(words.columns);
+    const double length = std::sqrt(rows.dot(mean, mean) / static_cast<double>(words.columns));
     std::size_t n_following = 0;
     for (std::size_t i = 0; i < words.rows; ++i) {
-        load_row(words, format, i, normaliser[i], row);
-        model.row_profile[i] = dot(row, mean) > threshold * length;
+        rows.load(i, normaliser[i], row);
+        model.row_profile[i] = rows.dot(row, mean) > threshold * length;
         n_following += static_cast<std::size_t>(model.row_profile[i]);
     }
     if (n_following >= kMinProfileRows && n_following < words.rows / 10 * 9)
@@ -110,23 +110,17 @@ void fit_profiles(const WordMatrix& words, FloatFormat format, const std::vector
         std::fill(model.row_profile.begin(), model.row_profile.end(), 0);
 }
 
-void fit_columns(const WordMatrix& words, FloatFormat format, const std::vector<float>& normaliser, FloatModel& model) {
+void fit_columns(const WordMatrix& words, const RowLoader& rows, const std::vector<float>& normaliser, FloatModel& model) {
     model.column_scale.assign(model.profiles * words.columns, 0);
     model.column_shape.assign(model.profiles * words.columns, 0);
     if (words.rows < kMinRowsForColumns) return;
     std::vector<float> mean(model.profiles * words.columns, 0), square(mean), row(words.columns);
     std::vector<std::size_t> n_rows(model.profiles, 0);
     for (std::size_t i = 0; i < words.rows; ++i) {
-        load_row(words, format, i, normaliser[i], row);
+        rows.load(i, normaliser[i], row);
         const auto profile = static_cast<std::size_t>(model.row_profile[i]);
         ++n_rows[profile];
-        float* m = &mean[profile * words.columns];
-        float* s = &square[profile * words.columns];
-        const float* value = row.data();
-        for (std::size_t j = 0; j < words.columns; ++j) {
-            m[j] += value[j];
-            s[j] += value[j] * value[j];
-        }
+        rows.kernels.add_moments(row.data(), row.size(), &mean[profile * words.columns], &square[profile * words.columns]);
     }
     for (std::size_t q = 0; q < mean.size(); ++q) {
         const double n = static_cast<double>(n_rows[q / words.columns]);
@@ -141,11 +135,12 @@ void fit_columns(const WordMatrix& words, FloatFormat format, const std::vector<
 
 }  // namespace
 
-FloatModel fit_float_model(const WordMatrix& words, FloatFormat format) {
+FloatModel fit_float_model(const WordMatrix& words, FloatFormat format, const Pause& pause) {
     FloatModel model;
-    const std::vector<float> normaliser = fit_rows(words, format, model);
-    fit_profiles(words, format, normaliser, model);
-    fit_columns(words, format, normaliser, model);
+    const RowLoader rows(words, format, pause);
+    const std::vector<float> normaliser = fit_rows(words, rows, model);
+    fit_profiles(words, rows, normaliser, model);
+    fit_columns(words, rows, normaliser, model);
     return model;
 }
 

@@ -19,28 +19,30 @@ struct MaxRow {
 struct MaxDecodeCursor {
     alignas(64) std::uint32_t states[kMaxGroup];
     const std::uint8_t* words;
-    const std::uint8_t* escapes;
     const std::uint8_t* raw;
     std::uint16_t* out;
+    std::uint32_t* escaped;  // where a mask of the escapes among its elements is left for each group; they get their signs and fields later
 };
 
-// entries: TableSet::max_entries. Never reads at or behind payload_end where it is `kMaxSlack` behind all that a row can use.
 struct MaxDecodeJob {
-    const std::uint64_t* entries;
-    std::size_t groups;  // of a row
-    const std::uint8_t* payload_end;
+    const std::uint64_t* entries;  // TableSet::max_entries
+    std::size_t groups;            // of a row
 };
 
-// Decodes one row. False: an escape is not what an encoder writes.
-using MaxDecodeKernel = bool (*)(MaxDecodeCursor& cursor, const MaxRow& row, const MaxDecodeJob& job);
+// Decodes one row of each of its cursors. May read up to `kMaxSlack` bytes behind all words and raw bits that a row can use.
+using MaxDecodeKernel = void (*)(MaxDecodeCursor* cursors, const MaxRow* rows, const MaxDecodeJob& job);
+
+struct MaxDecodeKernels {
+    MaxDecodeKernel one, two;  // by number of streams in lockstep; null if one after the other is as fast
+};
 
 // Writes for each of n words of a row where its symbol stands among the symbols of all tables; out overlaps nothing.
 using MaxEntriesKernel = void (*)(const std::uint16_t* words, const MaxRow& row, std::size_t n, std::uint16_t* out);
 
 #if defined(__x86_64__)
 // For words with 8 (BF16) or 5 (F16) exponent bits.
-MaxDecodeKernel max_decode_avx512(int exponent_bits);
-MaxDecodeKernel max_decode_avx2(int exponent_bits);
+MaxDecodeKernels max_decode_avx512(int exponent_bits);
+MaxDecodeKernels max_decode_avx2(int exponent_bits);
 MaxEntriesKernel max_entries_avx2(int exponent_bits);
 #endif
 
@@ -61,27 +63,11 @@ static inline void fill_entries(const std::uint16_t* __restrict words, const Max
     }
 }
 
-// Puts the escaped signs and fields of a group into `out`, whose low mantissa bits are right; bit l of `mask`: element l is an escape.
-template <int exponent_bits>
-static inline bool patch_max_escapes(std::uint32_t mask, std::uint16_t* out, const std::uint16_t* addends, std::uint16_t addend, const std::uint8_t*& escapes,
-                                     const std::uint8_t* end) {
-    constexpr int raw_bits = 13 - exponent_bits;
-    constexpr unsigned field_mask = (4u << exponent_bits) - 1;
-    for (; mask != 0; mask &= mask - 1) {
-        const int lane = __builtin_ctz(mask);
-        if (end - escapes < 2) return false;
-        const unsigned first = *escapes++;
-        unsigned d = first >> 3;
-        if (d == 31) {
-            d = *escapes++;
-            if (d < 31) return false;
-        }
-        if (d >> exponent_bits != 0) return false;
-        const unsigned field = ((0u - d) << 2 | (first & 3)) & field_mask, subtracted = static_cast<unsigned>(addends[lane]) + addend;
-        const unsigned raw = (out[lane] - subtracted) & ((1u << raw_bits) - 1);
-        out[lane] = static_cast<std::uint16_t>(((first >> 2 & 1) << 15 | field << raw_bits | raw) + subtracted);
-    }
-    return true;
+static inline void prefetch_max(const std::uint8_t* raw, const std::uint8_t* words, const std::uint16_t* out) {
+    constexpr std::size_t distance = 512;
+    __builtin_prefetch(raw + distance);
+    __builtin_prefetch(words + distance);
+    __builtin_prefetch(out + distance, 1);
 }
 
 }  // namespace tersor

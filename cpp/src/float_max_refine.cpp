@@ -1,5 +1,6 @@
-// How level max counts symbols, and moves the classes of rows and columns to where the tables of the round before make them cheapest.
+// How level max counts symbols, and moves the classes of rows to where the tables of the round before make them cheapest.
 #include <cmath>
+#include <cstring>
 
 #include "float_max.hpp"
 
@@ -39,35 +40,37 @@ float row_bits(const std::uint16_t* words, MaxSplit split, const ColumnTables& c
     return (bits[0] + bits[1]) + (bits[2] + bits[3]);
 }
 
-// The moves of a column that are tried: its scale by a quarter octave, its skew by a class, its sign.
-constexpr std::size_t kMoves = 6;
-void move_column(std::size_t move, std::int32_t& scale, std::int32_t& shape) {
-    switch (move) {
-        case 1: scale = std::max(scale - 1, -kColumnLimit); break;
-        case 2: scale = std::min(scale + 1, kColumnLimit); break;
-        case 3: shape = shape < 4 ? 0 : shape - 2; break;  // without a skew there is no sign
-        case 4: shape = std::min(shape + 2, kMaxColumnShape - 1 + (shape & 1)); break;
-        case 5: shape = shape < 2 ? 3 : shape ^ 1; break;
-        default: break;
-    }
-}
-
 }  // namespace
 
-void count_float_max(const WordMatrix& words, FloatFormat format, const FloatBlockModel& model, std::size_t stride, std::span<std::uint64_t> counts) {
+void count_float_max(const WordMatrix& words, FloatFormat format, const FloatBlockModel& model, std::size_t stride, std::span<std::uint64_t> counts, const Pause& pause) {
     const MaxSplit split{format};
     const ColumnTables columns(split, model.shape, model.profiles, model.columns, model.column_scale, model.column_shape);
     Rows rows(words);
     std::vector<std::uint16_t> entries(words.columns);
+    Pauses pauses(words, pause);
+    // Two banks against the wait for the counter just written; 32 bits, so that those of a shape class stay in the nearest cache.
+    std::vector<std::uint32_t> first(counts.size()), second(counts.size());
     for (std::size_t i = 0; i < words.rows; i += stride) {
         split.entries(rows[i], columns.row(split, model.base, model.row_class[i], model.row_profile[i]), entries);
-        for (const std::uint16_t entry : entries) counts[entry] += stride;
+        std::size_t j = 0;
+        for (; j + 4 <= entries.size(); j += 4) {
+            std::uint64_t four;
+            std::memcpy(&four, &entries[j], sizeof four);
+            ++first[four & 0xFFFF];
+            ++second[four >> 16 & 0xFFFF];
+            ++first[four >> 32 & 0xFFFF];
+            ++second[four >> 48];
+        }
+        for (; j < entries.size(); ++j) ++first[entries[j]];
+        pauses.after(i);
     }
+    for (std::size_t k = 0; k < counts.size(); ++k) counts[k] += (std::uint64_t{first[k]} + second[k]) * stride;
 }
 
-void refine_row_classes(const WordMatrix& words, FloatFormat format, std::span<const float> cost, int reach, FloatModel& model) {
+void refine_row_classes(const WordMatrix& words, FloatFormat format, std::span<const float> cost, int reach, FloatModel& model, const Pause& pause) {
     const MaxSplit split{format};
     const ColumnTables columns = tables_of(split, model, words.columns);
+    Pauses pauses(words, pause);
     Rows rows(words);
     std::vector<std::uint16_t> entries(words.columns);
     for (std::size_t i = 0; i < words.rows; ++i) {
@@ -84,36 +87,7 @@ void refine_row_classes(const WordMatrix& words, FloatFormat format, std::span<c
             }
             if (model.row_class[i] != start) break;
         }
-    }
-}
-
-void refine_columns(const WordMatrix& words, FloatFormat format, std::span<const float> cost, std::size_t stride, FloatModel& model) {
-    if (words.rows < kMinRowsForColumns) return;
-    constexpr float kWorthwhile = 4;  // bits that a change must save: the head has to say it
-    const MaxSplit split{format};
-    const std::size_t n = model.column_scale.size();
-    std::vector<FloatModel> moved(kMoves, {model.shape, model.base, model.profiles, {}, {}, model.column_scale, model.column_shape});
-    std::vector<ColumnTables> columns;
-    for (std::size_t move = 0; move < kMoves; ++move) {
-        for (std::size_t q = 0; q < n; ++q) move_column(move, moved[move].column_scale[q], moved[move].column_shape[q]);
-        columns.push_back(tables_of(split, moved[move], words.columns));
-    }
-    Rows rows(words);
-    std::vector<std::uint16_t> entries(words.columns);
-    std::vector<std::vector<float>> bits(kMoves, std::vector<float>(n, 0));
-    for (std::size_t i = 0; i < words.rows; i += stride) {
-        const std::uint16_t* row = rows[i];
-        for (std::size_t move = 0; move < kMoves; ++move) {
-            split.entries(row, columns[move].row(split, model.base, model.row_class[i], model.row_profile[i]), entries);
-            float* sum = &bits[move][static_cast<std::size_t>(model.row_profile[i]) * words.columns];
-            for (std::size_t j = 0; j < entries.size(); ++j) sum[j] += cost[entries[j]];
-        }
-    }
-    for (std::size_t q = 0; q < n; ++q) {
-        const auto saved = [&](std::size_t move) { return (bits[0][q] - bits[move][q]) * static_cast<float>(stride); };
-        const std::size_t scale_move = saved(1) > saved(2) ? 1 : 2, bent = saved(3) > saved(4) ? 3 : 4, shape_move = saved(5) > saved(bent) ? 5 : bent;
-        if (saved(scale_move) > kWorthwhile) model.column_scale[q] = moved[scale_move].column_scale[q];
-        if (saved(shape_move) > kWorthwhile) model.column_shape[q] = moved[shape_move].column_shape[q];
+        pauses.after(i);
     }
 }
 

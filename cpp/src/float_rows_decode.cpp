@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <bit>
+#include <memory>
 #include <vector>
 
 #include "float_rows.hpp"
@@ -40,24 +42,44 @@ struct Block {
 template <class Format>
 struct Stream {
     ByteSpan states, escapes, words;
+    const std::uint32_t* escaped = nullptr;  // masks of the groups that vector code decodes
     FloatCursor cursor;
     StreamDecoder<Format> decoder{{}, {}, 0};
 };
 
 // The vector code's share of a block: whole rows of whole groups, but for the last bytes of the payload.
 template <class Format>
-bool decode_groups(const Block& block, const FloatDecodeKernels& kernels, std::vector<Stream<Format>>& streams) {
-    if (kernels.one == nullptr || block.lanes != kGroup || block.row_length % kGroup != 0) return true;
+void decode_groups(const Block& block, const FloatDecodeKernels& kernels, std::vector<Stream<Format>>& streams) {
+    if (kernels.one == nullptr || block.lanes != kGroup || block.row_length % kGroup != 0) return;
     const FloatDecodeJob job{block.row_length / kGroup, block.payload.data() + block.payload.size()};
     FloatCursor together[4];
     for (std::size_t s = 0, n; s < streams.size(); s += n) {
         const std::size_t left = streams.size() - s;
         n = left >= 4 && kernels.four ? 4 : left >= 2 && kernels.two ? 2 : 1;
         for (std::size_t k = 0; k < n; ++k) together[k] = streams[s + k].cursor;
-        if (n > 1 && !(n == 4 ? kernels.four : kernels.two)(together, job)) return false;
+        if (n > 1) (n == 4 ? kernels.four : kernels.two)(together, job);
         for (std::size_t k = 0; k < n; ++k) {  // where streams are unequal, and near the payload's end
-            if (!kernels.one(&together[k], job)) return false;
+            kernels.one(&together[k], job);
             streams[s + k].cursor = together[k];
+        }
+    }
+}
+
+// Puts the escaped fields of the groups that vector code decoded into place.
+template <class Format>
+bool patch_groups(const Block& block, std::size_t first_row, const Stream<Format>& stream, ByteReader& escapes) {
+    const FloatSplit split = split_of(block.format, block.coder);
+    const std::uint16_t field_bits = static_cast<std::uint16_t>(split.field_mask() << split.low_bits());
+    const std::size_t groups_per_row = block.row_length / kGroup;
+    for (const std::uint32_t* group = stream.escaped; group < stream.cursor.escaped; ++group) {
+        const auto number = static_cast<std::size_t>(group - stream.escaped);
+        for (std::uint32_t mask = *group; mask != 0; mask &= mask - 1) {
+            const std::size_t row = first_row + number / groups_per_row;
+            std::uint16_t& word = block.words[first_row * block.row_length + number * kGroup + static_cast<std::size_t>(std::countr_zero(mask))];
+            const std::uint16_t addend = block.rows[row].addend;
+            std::uint32_t field;
+            if (!split.get_escape(escapes, field)) return false;
+            word = static_cast<std::uint16_t>((((word - addend) & ~field_bits) | field << split.low_bits()) + addend);
         }
     }
     return true;
@@ -68,9 +90,9 @@ template <class Format>
 Status decode_rest(const Block& block, ByteSpan raw, std::size_t first_row, std::size_t end_row, Stream<Format>& stream) {
     const FloatSplit split = split_of(block.format, block.coder);
     const FloatCursor& cursor = stream.cursor;
-    if (cursor.escapes > stream.escapes.data() + stream.escapes.size()) return Status::corrupt;
+    ByteReader escapes(stream.escapes);
+    if (!patch_groups(block, first_row, stream, escapes)) return Status::corrupt;
     stream.decoder.resume(cursor.states, static_cast<std::size_t>(cursor.words - stream.words.data()));
-    ByteReader escapes(stream.escapes.subspan(static_cast<std::size_t>(cursor.escapes - stream.escapes.data())));
     const std::size_t begin = first_row * block.row_length;
     std::size_t row = static_cast<std::size_t>(cursor.row - block.rows.data());
     std::size_t i = row * block.row_length + cursor.group * kGroup;
@@ -105,6 +127,7 @@ Status decode(ByteReader& in, Block& block) {
     if (!in.at_end()) return Status::corrupt;
     if (const std::size_t used = block.words.size() * raw_bits % 8; used && raw.back() >> used) return Status::corrupt;
 
+    const auto masks = std::make_unique_for_overwrite<std::uint32_t[]>(block.words.size() / kGroup);
     const std::size_t whole_rows = block.words.size() / block.row_length;  // the last row may be shorter
     for (std::size_t s = 0; s < block.n_streams; ++s) {
         Stream<Format>& stream = streams[s];
@@ -113,14 +136,15 @@ Status decode(ByteReader& in, Block& block) {
         FloatCursor& cursor = stream.cursor;
         std::copy(stream.decoder.states().begin(), stream.decoder.states().end(), cursor.states);
         cursor.words = stream.words.data();
-        cursor.escapes = stream.escapes.data();
+        cursor.escaped = masks.get() + begin / kGroup;
+        stream.escaped = cursor.escaped;
         cursor.raw = raw.data() + begin * raw_bits / 8;
         cursor.out = block.words.data() + begin;
         cursor.row = block.rows.data() + first;
         cursor.end_row = block.rows.data() + std::max(first, std::min(block.first_row(s + 1), whole_rows));
         cursor.group = 0;
     }
-    if (!decode_groups(block, kernels_of(block.coder, block.format), streams)) return Status::corrupt;
+    decode_groups(block, kernels_of(block.coder, block.format), streams);
     for (std::size_t s = 0; s < block.n_streams; ++s)
         if (const Status status = decode_rest(block, raw, block.first_row(s), block.first_row(s + 1), streams[s]); status != Status::ok) return status;
     return Status::ok;
@@ -146,6 +170,8 @@ Status decode_float_rows(ByteSpan payload, FloatFormat format, const TableSet* b
     std::vector<std::int32_t> classes(rows_of(words.size(), row_length));
     if (const Status status = decode_integers(in, class_table, kMinClass, kMaxClass, classes); status != Status::ok) return status;
     Block block{payload, format, kind, row_length, n_streams, std::size_t{1} << log_lanes, words, {}, {}};
+    block.tables.reserve(classes.size());
+    block.rows.reserve(classes.size());
     for (const std::int32_t row_class : classes) {
         block.tables.push_back(&tables->tables[4 * shape + static_cast<std::size_t>(row_class & 3)]);
         block.rows.push_back({&block.tables.back()->lanes, nullptr, split.addend(base, row_class)});

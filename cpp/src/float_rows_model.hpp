@@ -17,6 +17,7 @@ struct RowModel {
 FloatEncodeKernels encode_kernels(FloatCoder coder, FloatFormat format);
 
 // The same on every machine: sums run in a fixed order, classes come from comparisons.
-RowModel model_rows(std::span<const std::uint16_t> words, const FloatRowsOptions& options);
+// stride: a power of two; only every stride-th row is looked at, and `classes` are theirs.
+RowModel model_rows(std::span<const std::uint16_t> words, const FloatRowsOptions& options, std::size_t stride = 1);
 
 }  // namespace tersor

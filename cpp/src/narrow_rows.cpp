@@ -1,11 +1,22 @@
 #include "tersor/narrow_rows.hpp"
 
+#include <bit>
+
 namespace tersor {
 namespace {
 
 constexpr int kWordBits = 16;
 
 }  // namespace
+
+void trailing_zeros(const std::uint16_t* words, std::size_t columns, std::size_t row_stride, std::span<std::uint8_t> zeros) {
+    for (std::size_t row = 0; row < zeros.size(); ++row) {
+        const std::uint16_t* low = words + row * row_stride;
+        unsigned used = 0;
+        for (std::size_t j = 0; j < columns && (used & 1) == 0; ++j) used |= low[2 * j];  // nearly all rows use the lowest bit soon
+        zeros[row] = static_cast<std::uint8_t>(used ? std::countr_zero(used) : kWordBits);
+    }
+}
 
 Bytes pack_narrow_rows(std::span<const std::uint16_t> words, std::size_t columns, std::span<const std::uint8_t> trailing_zeros) {
     Bytes out;

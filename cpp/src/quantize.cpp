@@ -6,15 +6,9 @@
 #include <thread>
 #include <vector>
 
-// The loops below are plain and vectorise over the rows of a tile. Where the compiler can make several versions of a
-// function and choose one when the library is loaded, wider registers are used; the results are the same.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(TERSOR_NO_CLONES)
-#define TERSOR_VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define TERSOR_VECTOR_CLONES
-#endif
+#include "vector_clones.hpp"
 
+// The loops below vectorise over the rows of a tile.
 namespace tersor {
 namespace {
 

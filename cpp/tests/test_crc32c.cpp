@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "codec_checks.hpp"
+#include "isa_checks.hpp"
 
 using namespace tersor;
 using namespace tersor::testing;
@@ -50,4 +51,18 @@ TEST_CASE("crc32c: equals the definition at every length and alignment") {
 TEST_CASE("crc32c: can be continued at any place") {
     const Bytes data = uniform_bytes(100, 256);
     for (std::size_t n = 0; n <= data.size(); ++n) CHECK(crc32c(std::span(data).subspan(n), crc32c(std::span(data).first(n))) == crc32c(data));
+}
+
+TEST_CASE("crc32c: every instruction set gives the same, in one piece or two") {
+    const Bytes data = uniform_bytes(7777, 256);
+    with_each_isa([&] {
+        for (const std::size_t n : {255, 256, 257, 511, 512, 1024, 3071, 3072, 3073, 7000, 7777})
+            for (const std::size_t begin : {0, 1, 7}) {
+                if (begin + n > data.size()) continue;
+                const std::span<const std::uint8_t> part = std::span(data).subspan(begin, n);
+                const std::uint32_t expected = crc32c_by_bits(Bytes(part.begin(), part.end()));
+                CHECK(crc32c(part) == expected);
+                CHECK(crc32c(part.subspan(n / 3), crc32c(part.first(n / 3))) == expected);
+            }
+    });
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from tersor.registry import Registry
 
@@ -21,6 +22,29 @@ _REGISTRIES: dict[str, str | None] = {
 def methods() -> dict[str, list[str]]:
     """Return the installed codecs, quantizers, pruners, ... by name; no method's own code is imported."""
     return {kind: _names(target) for kind, target in _REGISTRIES.items()}
+
+
+def describe_quantizer(name: str) -> dict[str, Any]:
+    """Return what `tersor methods NAME` shows: the MethodInfo of a quantizer as plain values.
+
+    `default` of an option may be null: the method then chooses by itself, as `help` says.
+    Raises: UnknownNameError naming the nearest.
+    """
+    from tersor.quant import QUANTIZERS
+
+    info = QUANTIZERS.get(name).info
+    return {
+        "name": info.name,
+        "summary": info.summary,
+        "budget": info.budget,
+        "needs": sorted(info.needs),
+        "targets": sorted(info.targets),
+        "options": [
+            {"name": option_name, "default": option.default, "help": option.help}
+            for option_name, option in info.options.items()
+        ],
+        "source": info.source,
+    }
 
 
 def _names(target: str | None) -> list[str]:

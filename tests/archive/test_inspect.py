@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import tersor
 from archives import every_dtype, small_lossy, write_archive
+from sample_files import every_gguf_type, gguf_file
 from tersor.archive.inspect import inspect, sizes
+from tersor.sources.gguf_types import BLOCK_TYPES, ELEMENTS_OF_BLOCK
 
 NAME = "model.tersor.safetensors"
 
@@ -63,3 +66,15 @@ def test_inspect_imports_no_heavy_package(tmp_path: Path) -> None:
         [sys.executable, "-c", code, tmp_path / NAME], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_gguf_blocks_count_as_the_elements_that_they_stand_for(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(gguf_file(every_gguf_type()))
+    tersor.pack(tmp_path / "model.gguf", tmp_path / "packed")
+    result = inspect(tmp_path / "packed")
+    assert result["input"]["n_params"] == 12 + 5 + sum(6 * block.n_elements for block in BLOCK_TYPES.values())
+    rows = {row["name"]: row for row in result["tensors"]}
+    for block in BLOCK_TYPES.values():
+        assert ELEMENTS_OF_BLOCK[block.n_bytes] == block.n_elements
+        n_bytes = rows[block.name]["n_bytes"]
+        assert rows[block.name]["bits_per_weight"] == pytest.approx(8 * n_bytes / (6 * block.n_elements))

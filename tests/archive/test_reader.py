@@ -12,8 +12,8 @@ from archives import every_dtype, random_array, random_grid, small_lossy, write_
 from damage import BytesRanges
 from tersor.archive import open_archive
 from tersor.archive.file import ArchiveFile
+from tersor.archive.hashing import decoded_grid
 from tersor.archive.index import ArchiveRecord, FolderRecord
-from tersor.archive.writer import decoded_grid
 from tersor.errors import CorruptError, ShapeError, UnknownNameError, UsageError
 from tersor.layouts import Alias, Dense
 from tersor.types import TensorSpec

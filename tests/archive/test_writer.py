@@ -7,7 +7,7 @@ import pytest
 
 from archives import context_for, every_dtype, random_array, random_grid, small_lossy, write_archive
 from tersor.archive import open_archive
-from tersor.archive.writer import ArchiveWriter
+from tersor.archive.writer import Addition, ArchiveWriter
 from tersor.errors import UnknownNameError, UsageError
 from tersor.layouts import Alias, Context, Dense
 from tersor.types import TensorSpec
@@ -32,6 +32,52 @@ def test_file_does_not_depend_on_the_number_of_threads(make, tmp_path: Path) -> 
         write_archive(tmp_path / f"{threads}.tersor.safetensors", make(), threads=threads)
     files = {(tmp_path / f"{threads}.tersor.safetensors").read_bytes() for threads in (1, 2, 5)}
     assert len(files) == 1
+
+
+@pytest.mark.parametrize("make", [several_blocks, every_dtype, small_lossy])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_file_does_not_depend_on_how_many_tensors_are_added_together(
+    make, threads: int, tmp_path: Path
+) -> None:
+    tensors = make()
+    for n_together in (1, 3, 100):
+        additions = [Addition(spec, value) for spec, value in tensors.items()]
+        path = tmp_path / f"{n_together}.tersor.safetensors"
+        with ArchiveWriter(path, context_for(tensors), threads=threads) as writer:
+            for begin in range(0, len(additions), n_together):
+                writer.add_all(additions[begin : begin + n_together])
+            writer.finish()
+    files = {(tmp_path / f"{n}.tersor.safetensors").read_bytes() for n in (1, 3, 100)}
+    assert len(files) == 1
+
+
+def test_ties_and_aliases_among_tensors_added_together(tmp_path: Path) -> None:
+    first, second = random_array(SQUARE), random_array(SQUARE, 1)
+    values = {"a": Dense(first), "b": Dense(second), "c": Dense(first), "d": Alias("c"), "e": Dense(second)}
+    with ArchiveWriter(tmp_path / NAME, Context(), find_ties=True) as writer:
+        sizes = writer.add_all(
+            [Addition(TensorSpec(name, "F32", SQUARE.shape), value) for name, value in values.items()]
+        )
+        writer.finish()
+    assert [size > 0 for size in sizes] == [True, True, False, False, False]
+    with open_archive(tmp_path / NAME) as archive:
+        for name in "acd":
+            np.testing.assert_array_equal(archive[name], first)
+        for name in "be":
+            np.testing.assert_array_equal(archive[name], second)
+
+
+def test_same_name_twice_among_tensors_added_together_raises_usage(tmp_path: Path) -> None:
+    addition = Addition(SQUARE, Dense(random_array(SQUARE)))
+    with ArchiveWriter(tmp_path / NAME, Context()) as writer, pytest.raises(UsageError, match="taken"):
+        writer.add_all([addition, addition])
+
+
+def test_progress_adds_up_to_the_bytes_of_the_tensors(tmp_path: Path) -> None:
+    tensors, steps = several_blocks(), []
+    with ArchiveWriter(tmp_path / NAME, context_for(tensors)) as writer:
+        writer.add_all([Addition(spec, value) for spec, value in tensors.items()], steps.append)
+    assert sum(steps) == sum(spec.n_bytes for spec in tensors)
 
 
 def test_small_archive_pays_little_for_header_and_index(tmp_path: Path) -> None:

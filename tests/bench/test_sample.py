@@ -38,6 +38,22 @@ def test_largest_file_of_a_folder_is_taken(weights: Path, tmp_path: Path) -> Non
     assert make_sample(tmp_path, None, tmp_path).path.name == weights.name
 
 
+def test_shards_are_measured_as_one_file(tmp_path: Path) -> None:
+    half = np.ones((30, 40), np.float16)
+    for number, name in enumerate("ab", 1):
+        save_file({name: half * number}, tmp_path / f"model-0000{number}-of-00002.safetensors")
+    save_file({"other": half[:3]}, tmp_path / "model-00001-of-00009.safetensors")
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    sample = make_sample(tmp_path, None, folder)
+    assert (sample.source, sample.dtype, sample.n_bytes) == (tmp_path, "F16", sample.path.stat().st_size)
+    with open_source(sample.path) as source:
+        assert {spec.name for spec in source.specs} == {"a", "b"}
+        np.testing.assert_array_equal(source.read("b"), half * 2)
+    shard = tmp_path / "model-00001-of-00002.safetensors"
+    assert make_sample(shard, None, folder).path == shard
+
+
 def test_what_cannot_be_measured_is_a_usage_error(weights: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tersor.calibrate.importance import row_weights
+from tersor.calibrate.importance import head_weights, mixed, row_weights
 
 
 def test_mean_is_one_and_frequent_rows_matter_more() -> None:
@@ -27,3 +29,29 @@ def test_rows_with_larger_gradients_matter_more() -> None:
     counts, energy = np.full(10, 50.0), np.full(10, 50.0)
     energy[4] = 5000.0
     assert row_weights(counts, energy, is_vocabulary=False).argmax() == 4
+
+
+def test_tokens_that_the_model_predicts_matter_more() -> None:
+    predicted = np.full(100, 0.001)
+    predicted[80] = 0.9
+    weights = row_weights(np.zeros(100), None, is_vocabulary=True, predicted=predicted)
+    assert weights.argmax() == 80
+    assert abs(weights.mean() - 1) < 1e-12
+
+
+def test_head_rows_follow_the_variance_of_the_predictions() -> None:
+    variance, counts = np.full(50, 0.1), np.zeros(50)
+    variance[7], counts[30] = 20.0, 1000.0
+    weights = head_weights(variance, counts, unused=[49])
+    assert list(np.argsort(weights)[::-1][:2]) == [7, 30]
+    assert weights.argmin() == 49
+    assert weights.min() > 0
+
+
+@given(st.lists(st.integers(0, 100), min_size=2, max_size=20))
+def test_mixture_of_shares_sums_to_one(values: list[int]) -> None:
+    first, second = np.array(values), np.arange(1, len(values) + 1)
+    found = mixed([(first, 0.3), (second, 0.7)])
+    assert abs(found.sum() - 1) < 1e-9
+    if not first.any():
+        np.testing.assert_allclose(found, second / second.sum())

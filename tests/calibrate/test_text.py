@@ -6,7 +6,14 @@ import pytest
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 from models import tiny_bert, tiny_llama
-from tersor.calibrate.text import default_text, text_from_file, unused_tokens
+from tersor.calibrate.text import (
+    N_TOKENS,
+    N_TOKENS_OF_DECODERS,
+    default_text,
+    default_tokens,
+    text_from_file,
+    unused_tokens,
+)
 from tersor.errors import UsageError
 
 
@@ -68,3 +75,8 @@ def test_unusable_file_is_named(content: bytes | None, message: str, llama, tmp_
 
 def test_unused_tokens_are_found_by_name(llama) -> None:
     assert unused_tokens(llama[1]) == (3, 4)
+
+
+def test_decoders_read_fewer_tokens(bert, llama) -> None:
+    assert default_tokens(bert[0]) == N_TOKENS
+    assert default_tokens(llama[0]) == N_TOKENS_OF_DECODERS < N_TOKENS

@@ -36,7 +36,16 @@ def test_bench_prints_one_json_object(run_tersor: Run, checkpoint: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("lossy", "model"), "'lossy' is not 'lossless'"),
+        (("lossy", "model"), "'lossy' is not one of 'lossless', 'quality'"),
+        (("lossless", "model", "--task", "kl"), "--task: only for `tersor bench quality`, not for lossless"),
+        (("quality", "model", "--task", "kl", "--runs", "5"), "--runs: only for `tersor bench lossless`"),
+        (("quality", "model", "--task", "kl", "--level", "max"), "--level: only for `tersor bench lossless`"),
+        (("quality", "--task", "kl"), "needs MODEL"),
+        (("quality", "model"), "needs --task"),
+        (("quality", "model", "--task", "kl", "--threads", "1", "--threads", "2"), "takes one number, got 2"),
+        (("quality", "model", "--task", "kl", "--peer", "ggm"), "did you mean 'ggml'"),
+        (("quality", "model", "--task", "kl", "--peer-python", "no/python"), "'no/python': no such program"),
+        (("lossless", "model", "--peer-python", "no/python"), "'no/python': no such program"),
         (("lossless", "model", "--peer", "zst"), "did you mean 'zstd'"),
         (("lossless", "model", "--dtype", "fp8"), "'fp8' is not one of"),
         (("lossless", "model", "--plot", "nowhere/x.svg"), "nowhere"),
@@ -45,6 +54,6 @@ def test_bench_prints_one_json_object(run_tersor: Run, checkpoint: Path) -> None
 def test_what_bench_cannot_do_exits_with_2(
     arguments: tuple[str, ...], message: str, run_tersor: Run, checkpoint: Path
 ) -> None:
-    done = run_tersor("bench", *arguments, "--runs", "1")
+    done = run_tersor("bench", *arguments)
     assert done.returncode == 2
     assert message in done.stderr

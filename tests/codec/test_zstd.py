@@ -35,6 +35,10 @@ def test_large_data_at_the_highest_level_keeps_the_window_limit() -> None:
     assert decode(Zstd(19).encode(data), len(data)) == data
 
 
+def with_header_bits(frame: bytes, bits: int) -> bytes:
+    return frame[:4] + bytes((frame[4] | bits,)) + frame[5:]
+
+
 def test_declared_size_is_checked_before_anything_is_allocated() -> None:
     terabytes = bytes.fromhex("28b52ffd e0 0000000000040000 010000")
     with pytest.raises(CorruptError, match="declares 4398046511104 bytes, needs 400"):
@@ -50,6 +54,12 @@ def test_declared_size_is_checked_before_anything_is_allocated() -> None:
         ("skippable frame", bytes.fromhex("502a4d18 01000000 00") + Zstd().encode(DATA), "starts with"),
         ("not a frame", b"no", "starts with"),
         ("header cut", Zstd().encode(DATA)[:5], "zstd payload"),
+        (
+            "unused bit",
+            with_header_bits(Zstd().encode(DATA), 0b10000),
+            "bit of the frame header that must be 0",
+        ),
+        ("reserved bit", with_header_bits(Zstd().encode(DATA), 0b01000), "zstd payload"),
     ],
 )
 def test_other_frames_raise_corrupt(what: str, payload: bytes, message: str) -> None:

@@ -46,7 +46,7 @@ from tersor.archive.folder import add_side_file
 from tersor.archive.index import ArchiveRecord, BaseRecord, FolderRecord
 from tersor.archive.writer import ArchiveWriter
 from tersor.codec import CODECS
-from tersor.layouts import Alias, Context, Delta, Dense, Grid
+from tersor.layouts import Alias, Context, Delta, Dense, Grid, float_blocks
 from tersor.layouts.delta_words import DIFFERENCE, EQUAL, KIND_NAMES, XOR
 from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.float_tables import float_context
@@ -114,15 +114,19 @@ def geometry(
         "dense.DENSE_BLOCK_ELEMENTS": block,
         "delta.DENSE_BLOCK_ELEMENTS": block,
         "float_tables.DENSE_BLOCK_ELEMENTS": block,
+        "float_blocks.DENSE_BLOCK_ELEMENTS": block,
+        "float_blocks._jobs_of": float_blocks._jobs_of.__wrapped__,  # not what was cached of another geometry
         "grid_layout.GRID_BLOCK_ELEMENTS": block,
         "geometry.STREAM_ELEMENTS": stream,
         "forms.words._HASTE": {"balanced": 1, "fast": 1, "max": 1},  # the streams that `stream` asks for
         "forms.words.choose_lanes": lambda n_elements, n_streams: next(turns),
+        "float_blocks.choose_lanes": lambda n_elements, n_streams: next(turns),
+        "dense_encode.choose_lanes": lambda n_elements, n_streams: next(turns),
         "forms.codes.choose_lanes": lambda n_elements, n_streams: next(turns),
         "grid_layout.choose_lanes": lambda n_elements, n_streams: next(turns),
     }
     if row_length is not None:
-        changes["forms.words.row_length_of"] = changes["float_tables.row_length_of"] = lambda rows, columns: (
+        changes["forms.words.row_length_of"] = changes["float_blocks.row_length_of"] = lambda rows, columns: (
             row_length
         )
     with ExitStack() as stack:
@@ -296,7 +300,7 @@ def small_integer_forms(root: Path) -> Expected:
         geometry(block=2048, stream=600, lanes=(1, 2, 4, 8, 16, 32)),
         patch("tersor.layouts.forms.codes.MIN_CODES", 512),
         patch("tersor.layouts.forms.codes.ENTRY_BITS", 1.0),  # tables of so few codes would never pay
-        patch("tersor.layouts.dense_encode.BYTE_CODECS", ("constant", "raw")),
+        patch("tersor.layouts.dense_trials.BYTE_CODECS", ("constant", "raw")),
     ):
         context = float_context(arrays.items, "balanced", "auto")
         return write_alone(root, {spec: Dense(array) for spec, array in arrays.items()}, context=context)

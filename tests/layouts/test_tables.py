@@ -186,13 +186,20 @@ def test_classes_beyond_the_counted_range_take_the_ends() -> None:
     coded_bytes(grid_of(codes, classes))
 
 
-def test_plain_and_trellis_grids_do_not_mix_in_a_file() -> None:
+def test_plain_and_trellis_grids_of_a_file_have_a_set_each() -> None:
+    codes = np.rint(np.random.default_rng(9).standard_normal((64, 64)) * 2).astype(np.int32)
+    plain, trellis = grid_of(codes, np.zeros(64)), grid_of(codes, np.zeros(64), trellis_rows=16)
     counts = GridCounts()
-    codes = np.zeros((4, 4), np.int32)
-    counts.add(grid_of(codes, np.zeros(4)))
-    counts.add(grid_of(codes, np.zeros(4), trellis_rows=4))
-    with pytest.raises(ValueError, match="either plain or trellis"):
-        counts.tables()
+    counts.add(trellis)
+    counts.add(plain)
+    sets = counts.tables()
+    assert [(tables.kind, tables.n_tables) for tables in sets] == [("grid", 1), ("grid", 2)]
+    context = Context(table_sets=[*sets, make_side_tables(counts.side_counts)])
+    for grid, number in ((plain, 0), (trellis, 1)):
+        assert (
+            make_layout("grid/1").encode(TensorSpec("a", "F32", (64, 64)), grid, context).meta.table_set
+            == number
+        )
 
 
 def weights(seed: int) -> np.ndarray:

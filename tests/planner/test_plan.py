@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tersor.calibrate.roles import ParameterRole
-from tersor.errors import BudgetError
-from tersor.planner.plan import check_budget, make_plan
+from tersor.errors import BudgetError, UsageError
+from tersor.planner.plan import TensorPlan, Wishes, check_budget, make_plan
+from tersor.planner.purposes import PURPOSES
+from tersor.recipe import TargetRule
 from tersor.types import TensorSpec
 
 ROLES = {
@@ -34,8 +37,9 @@ SPECS = [
 ]
 
 
-def plan_of(**kwargs):
-    plan = make_plan(SPECS, ROLES, aliases={"head": "emb"}, **kwargs)
+def plan_of(*rules: TargetRule, **wishes: Any) -> dict[str, TensorPlan]:
+    wanted = Wishes(**({"method": "gptq", "rules": rules} | wishes))
+    plan = make_plan(SPECS, ROLES, aliases={"head": "emb"}, wishes=wanted)
     return {tensor.spec.name: tensor for tensor in plan.tensors}
 
 
@@ -65,8 +69,53 @@ def test_small_tensors_do_not_follow_the_budget() -> None:
     assert {name for name, tensor in plan_of().items() if tensor.is_fixed} == {"bias", "types"}
 
 
-def test_skipped_tensors_say_by_which_pattern() -> None:
-    assert plan_of(skip=["li*"])["lin"].reason == "skipped by 'li*'"
+def test_kept_tensors_say_by_which_rule() -> None:
+    kept = plan_of(TargetRule(match="li*", keep=True))["lin"]
+    assert (kept.method, kept.reason) == ("keep", "kept by the rule 'li*'")
+
+
+def test_first_rule_that_fits_gives_method_and_options() -> None:
+    plan = plan_of(
+        TargetRule(match="lin", method="fixed", options={"bits": 3}),
+        TargetRule(match="*", options={"symmetric": False}),
+        method="fixed",
+        options={"bits": 8},
+    )
+    assert dict(plan["lin"].options) == {"bits": 3}
+    assert dict(plan["conv1d"].options) == {"bits": 8, "symmetric": False}
+    assert plan["bias"].method == "rtn"
+    assert plan["lin"].follows_options
+    assert not plan["lin"].follows_step
+    assert "rule 'lin'" in plan["lin"].reason
+
+
+def test_rule_that_fits_nothing_names_the_nearest_tensor() -> None:
+    with pytest.raises(UsageError, match=r"targets\[0\]: 'lim' fits no tensor; did you mean 'lin'"):
+        plan_of(TargetRule(match="lim", keep=True))
+
+
+def test_what_a_method_lacks_statistics_for_gets_one_that_needs_none() -> None:
+    plan = plan_of(method="gptq")
+    assert (plan["conv"].method, plan["stranger"].method) == ("rtn", "rtn")
+    assert "no factor for gptq" in plan["conv"].reason
+
+
+@pytest.mark.parametrize(
+    ("purpose", "quantized"),
+    [("vllm", {"lin", "conv1d"}), ("gguf", {"emb", "lin", "conv1d"}), ("cpu", {"emb", "lin", "conv1d"})],
+)
+def test_purpose_keeps_what_its_program_takes_as_it_is(purpose: str, quantized: set[str]) -> None:
+    plan = plan_of(method="fixed", purpose=purpose)
+    assert {name for name, tensor in plan.items() if tensor.is_quantized} == quantized
+    assert f"{purpose} takes it as it is" in plan["conv"].reason
+    assert PURPOSES[purpose].what in plan["lin"].reason
+
+
+def test_columns_that_no_group_divides_are_kept_with_the_reason() -> None:
+    specs = [TensorSpec("lin", "F32", (64, 40))]
+    roles = {"lin": ParameterRole("lin", "linear", (64, 40), ("l",))}
+    plan = make_plan(specs, roles, wishes=Wishes(method="fixed", purpose="vllm"))
+    assert "none divides 40" in plan.tensors[0].reason
 
 
 def test_table_and_json_name_every_tensor_and_reason() -> None:
@@ -79,9 +128,9 @@ def test_table_and_json_name_every_tensor_and_reason() -> None:
 
 
 def test_kept_tensors_that_exceed_the_budget_are_named() -> None:
-    plan = make_plan(SPECS, ROLES, skip=["emb"])
+    plan = make_plan(SPECS, ROLES, wishes=Wishes(rules=[TargetRule(match="emb", keep=True)]))
     check_budget(plan, 20_000)
     with pytest.raises(
-        BudgetError, match=r"'emb' \(12,800 bytes: skipped by 'emb'\), 'ids' \(4,096 bytes: I64"
+        BudgetError, match=r"'emb' \(12,800 bytes: kept by the rule 'emb'\), 'ids' \(4,096 bytes: I64"
     ):
         check_budget(plan, 5_000)

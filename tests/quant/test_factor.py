@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tersor.errors import NonFiniteError, ShapeError
-from tersor.quant.factor import inverse_factor
+from tersor.quant.factor import inverse_factor, inverse_row_factor
 
 
 def hessian(n: int, samples: int, seed: int = 0) -> np.ndarray:
@@ -19,6 +19,16 @@ def test_factor_is_upper_and_its_square_is_the_damped_inverse() -> None:
     assert np.array_equal(factor, np.triu(factor))
     assert np.diagonal(factor).min() > 0
     np.testing.assert_allclose(factor.T @ factor @ damped, np.eye(24), atol=1e-4)
+
+
+def test_row_factor_is_lower_and_its_square_is_the_damped_inverse() -> None:
+    matrix = hessian(24, 100)
+    factor = inverse_row_factor(matrix, 0.15)
+    damped = matrix / np.diagonal(matrix).mean() + 0.15 * np.eye(24)
+    assert factor.dtype == np.float32
+    assert factor.flags.c_contiguous
+    assert np.array_equal(factor, np.tril(factor))
+    np.testing.assert_allclose(factor.astype(np.float64) @ factor.T @ damped, np.eye(24), atol=1e-4)
 
 
 def test_scale_of_the_hessian_does_not_matter() -> None:

@@ -105,7 +105,7 @@ def read_header(cursor: Cursor) -> Header:
     magic = cursor.u32()
     require(magic == MAGIC, f"zstd: magic number 0x{magic:08x}, 0x{MAGIC:08x} expected")
     descriptor = cursor.u8()
-    require(descriptor & 8 == 0, "zstd: the reserved bit of the frame header is set")
+    require(descriptor & 24 == 0, "zstd: the reserved or the unused bit of the frame header is set")
     is_single = bool(descriptor & 0x20)
     window = 0
     if not is_single:

@@ -12,6 +12,8 @@
 
 namespace tersor {
 
+constexpr std::size_t kSlotPadding = 1;  // vector code loads two slots to use the first
+
 struct AliasTable {
     struct Bucket {
         std::uint16_t threshold;  // slots below it belong to the bucket's own symbol
@@ -25,7 +27,7 @@ struct AliasTable {
     std::vector<std::uint16_t> frequency;  // [K]
     std::vector<Bucket> bucket;            // [K]
     std::vector<std::uint16_t> first;      // [K] encoder: where the symbol's slots begin in `slot`
-    std::vector<std::uint16_t> slot;       // [2^p] encoder: the slot of each (symbol, offset)
+    std::vector<std::uint16_t> slot;       // [2^p] encoder: the slot of each (symbol, offset); and kSlotPadding more
     LaneTable lanes{};                     // the same for vector code, of tables of at most 64 symbols
 
     // frequency: K values below 2^p that add up to 2^p. Returns corrupt otherwise.

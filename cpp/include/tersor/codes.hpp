@@ -14,8 +14,8 @@ constexpr std::uint8_t kTrellisNext[8][2] = {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2,
 
 struct CodeShape {
     std::size_t rows, columns;
-    std::span<const std::int32_t> row_class;     // [rows]
-    std::span<const std::int32_t> column_class;  // [columns]
+    std::span<const std::int32_t> row_class;     // [rows], int16
+    std::span<const std::int32_t> column_class;  // [columns], int16
     std::size_t trellis_rows;                    // 0: plain codes; else every column's state restarts at 0 every so many rows
 };
 

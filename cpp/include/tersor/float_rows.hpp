@@ -34,11 +34,17 @@ struct FloatRowsOptions {
     std::size_t lanes;       // 1, 2, 4 .. 32
 };
 
-// Adds the words of every `stride`-th row, with that weight, and all row classes, to `counts`.
+// Adds the words and the class of every `stride`-th row (a power of two), with that weight, to `counts`.
 void count_float_rows(std::span<const std::uint16_t> words, const FloatRowsOptions& options, std::size_t stride, FloatCounts& counts);
 
 // The float-row payload for `words`. `tables` is the float12 or float8 set, of 16 tables; all tables must have an escape.
 Bytes encode_float_rows(std::span<const std::uint16_t> words, FloatCoder coder, const FloatRowsOptions& options, const TableSet& tables, const AliasTable& class_table);
+
+// The same into memory that exists: the payload is put somewhere behind the first `front` bytes of `out`, which are left alone, and returned as a part of it.
+// Empty if `out` is too short for it; float_rows_bound bytes and `front` suffice. Bytes of `out` around the payload may be overwritten.
+std::span<std::uint8_t> encode_float_rows(std::span<const std::uint16_t> words, FloatCoder coder, const FloatRowsOptions& options, const TableSet& tables, const AliasTable& class_table,
+                                          std::size_t front, std::span<std::uint8_t> out);
+std::size_t float_rows_bound(std::size_t n_words, const FloatRowsOptions& options);
 
 // Fills `words` from a payload; `balanced` and `fast` may be null when the file has no such set.
 Status decode_float_rows(ByteSpan payload, FloatFormat format, const TableSet* balanced, const TableSet* fast, const AliasTable& class_table, std::span<std::uint16_t> words);

@@ -8,7 +8,7 @@
 
 namespace tersor {
 
-// sse41: SSE4.2 and POPCNT as well (x86-64-v2); avx2: BMI2 and F16C as well (x86-64-v3); avx512: F, BW, DQ, VL, VBMI and VBMI2 (Ice Lake, Zen 4).
+// sse41: SSE4.2 and POPCNT as well (x86-64-v2); avx2: BMI2, F16C and PCLMULQDQ as well (x86-64-v3); avx512: F, BW, DQ, VL, VBMI, VBMI2 and VPCLMULQDQ (Ice Lake, Zen 4).
 enum class Isa { scalar, sse41, avx2, avx512, neon };
 
 const char* name_of(Isa isa);

@@ -23,6 +23,8 @@ struct alignas(64) LaneTable {
     std::uint32_t frequency_first[kLaneSymbols];  // frequency << 12 | where the symbol's slots begin
     std::uint8_t slot[256];                       // AliasTable::slot (A8)
     std::uint8_t first[16];                       // where the symbol's slots begin (A8)
+    // Where `coded` is 255 in one run, as in nearly all tables: the run; else n_coded is 0.
+    std::uint8_t first_coded, n_coded;
 };
 
 }  // namespace tersor

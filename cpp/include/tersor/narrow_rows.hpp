@@ -9,6 +9,10 @@
 
 namespace tersor {
 
+// Fills zeros[row] with how many of the lowest bits (0 to 16) are zero in the lower halves of all elements of an F32 row.
+// words: two for each of `columns` elements, the lower half first; rows begin `row_stride` words apart.
+void trailing_zeros(const std::uint16_t* words, std::size_t columns, std::size_t row_stride, std::span<std::uint8_t> zeros);
+
 // trailing_zeros: one number of 0 to 16 for each row; rows of 0 are left out. words.size() = rows * columns.
 Bytes pack_narrow_rows(std::span<const std::uint16_t> words, std::size_t columns, std::span<const std::uint8_t> trailing_zeros);
 

@@ -76,18 +76,18 @@ public:
         invalid_ = invalid_ || position > words_.size();
         position_ = std::min(position, words_.size());
     }
+    // Without branches on the data: whether an alias is taken and whether a word is needed are as good as random.
     std::uint32_t next(std::size_t i, const AliasTable& table) {
         std::uint32_t& x = states_[i & (lanes_ - 1)];
-        const std::uint32_t slot = x & ((1u << Format::precision) - 1);
-        std::uint32_t symbol = slot >> table.bucket_shift;
-        std::int32_t offset = static_cast<std::int32_t>(slot & ((1u << table.bucket_shift) - 1));
-        const AliasTable::Bucket& bucket = table.bucket[symbol];
-        if (offset >= bucket.threshold) {
-            symbol = bucket.alias;
-            offset += bucket.adjust;
-        }
-        x = (x >> Format::precision) * table.frequency[symbol] + static_cast<std::uint32_t>(offset);
-        if (x < Format::lower) x = x << Format::word_bits | word();
+        const std::uint32_t slot = x & ((1u << Format::precision) - 1), own = slot >> table.bucket_shift;
+        const std::int32_t place = static_cast<std::int32_t>(slot & ((1u << table.bucket_shift) - 1));
+        const AliasTable::Bucket& bucket = table.bucket[own];
+        const std::uint32_t aliased = place >= bucket.threshold ? ~0u : 0u;
+        const std::uint32_t symbol = (own & ~aliased) | (bucket.alias & aliased);
+        const std::uint32_t offset = static_cast<std::uint32_t>(place) + (static_cast<std::uint32_t>(bucket.adjust) & aliased);
+        x = (x >> Format::precision) * table.frequency[symbol] + offset;
+        const std::uint32_t hungry = x < Format::lower ? ~0u : 0u;
+        x = x << (hungry & Format::word_bits) | (word(hungry) & hungry);
         return symbol;
     }
     // Stored states valid, every word used, none missing, every lane back at its initial state.
@@ -98,15 +98,16 @@ public:
     }
 
 private:
-    std::uint32_t word() {
+    // The next word, 0 if there is none; it counts as read if `hungry` is all ones.
+    std::uint32_t word(std::uint32_t hungry) {
         constexpr std::size_t size = sizeof(typename Format::Word);
         if (words_.size() - position_ < size) {
-            invalid_ = true;
+            invalid_ = invalid_ || hungry != 0;
             return 0;
         }
         std::uint32_t value = words_[position_];
         if constexpr (size == 2) value |= std::uint32_t{words_[position_ + 1]} << 8;
-        position_ += size;
+        position_ += size & hungry;
         return value;
     }
 

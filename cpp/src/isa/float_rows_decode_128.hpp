@@ -67,9 +67,6 @@ struct Fast {
         words += __builtin_popcount(mask);
         x = (~hungry & y) | (hungry & (y << 8)) | word;
     }
-    static bool patch(std::uint32_t mask, std::uint16_t* out, std::uint16_t addend, const std::uint8_t*& escapes, const std::uint8_t* end) {
-        return patch_byte_escapes<exponent_bits>(mask, out, addend, escapes, end);
-    }
 };
 
 template <int exponent_bits>
@@ -110,29 +107,22 @@ struct Balanced {
         words += 2 * __builtin_popcount(mask);
         x = (~hungry & y) | (hungry & (y << 16)) | word;
     }
-    static bool patch(std::uint32_t mask, std::uint16_t* out, std::uint16_t addend, const std::uint8_t*& escapes, const std::uint8_t* end) {
-        return patch_escapes<exponent_bits, low_bits>(mask, out, addend, escapes, end);
-    }
 };
 
 // One stream. Two in lockstep gain little here: the registers do not hold them.
 template <class Coder>
-bool decode(FloatCursor* cursors, const FloatDecodeJob& job) {
+void decode(FloatCursor* cursors, const FloatDecodeJob& job) {
     using Raw = typename Coder::Raw;
     const Raw raw_fields;
     FloatCursor& c = *cursors;
     Coder coder(c.states);
-    bool valid = true;
-    while (valid && c.row != c.end_row) {
-        std::size_t groups = safe_groups<Coder::word_bytes, 0, Raw::bytes>(c, job.payload_end, job.groups_per_row - c.group);
-        if (groups == 0) break;
+    while (const std::size_t groups = common_groups<1, Coder::word_bytes, Raw::bytes>(&c, &c.words, &c.raw, job)) {
         const LaneTable& table = *c.row->table;
         const std::uint16_t addend = c.row->addend;
-        c.group += groups;
-        if (c.group == job.groups_per_row) c.group = 0, ++c.row;
+        advance(c, groups, job);
         const std::uint8_t *words = c.words, *raw = c.raw;
         std::uint16_t* out = c.out;
-        for (; groups > 0; --groups, out += kGroup) {
+        for (std::size_t g = 0; g < groups; ++g, out += kGroup) {
             std::uint32_t escaped = 0;
             for (int half = 0; half < 2; ++half) {
                 const U8 symbol = coder.symbols(table, half, words);
@@ -141,12 +131,12 @@ bool decode(FloatCursor* cursors, const FloatDecodeJob& job) {
                 raw += Raw::bytes / 2;
                 escaped |= bits_of((U8)(symbol == U8{})) << (16 * half);
             }
-            if (__builtin_expect(escaped != 0, 0)) valid = Coder::patch(escaped, out, addend, c.escapes, job.payload_end) && valid;
+            c.escaped[g] = escaped;
         }
         c.words = words, c.raw = raw, c.out = out;
+        c.escaped += groups;
     }
     coder.save(c.states);
-    return valid;
 }
 
 inline FloatDecodeKernels kernels_128(bool fast, int exponent_bits) {

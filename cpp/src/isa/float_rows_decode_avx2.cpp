@@ -92,43 +92,35 @@ inline __m256i join(__m256i field, __m256i raw, __m256i addend) {
 
 // Fast: element order is restored by packing, so state[0] holds lanes 0-7 and 16-23, state[1] lanes 8-15 and 24-31.
 template <int exponent_bits, int n>
-bool decode_fast(FloatCursor* cursors, const FloatDecodeJob& job) {
+void decode_fast(FloatCursor* cursors, const FloatDecodeJob& job) {
     constexpr int low_bits = 15 - exponent_bits;
     using Raw = RawFields<low_bits + 1>;
     const Raw raw_fields;
     const __m256i low_byte = _mm256_set1_epi16(255), low_nibble = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
     __m256i state[n][2];
-    const std::uint8_t *words[n], *escapes[n], *raw[n];
+    const std::uint8_t *words[n], *raw[n];
     std::uint16_t* out[n];
-    bool valid = true;
+    std::uint32_t* escaped[n];
     for (int k = 0; k < n; ++k) {
         const FloatCursor& c = cursors[k];
         for (int half = 0; half < 2; ++half) {
             const std::uint32_t* s = c.states + 8 * half;
             state[k][half] = _mm256_set_m128i(_mm_packus_epi32(load128(s + 16), load128(s + 20)), _mm_packus_epi32(load128(s), load128(s + 4)));
         }
-        words[k] = c.words, escapes[k] = c.escapes, raw[k] = c.raw, out[k] = c.out;
+        words[k] = c.words, raw[k] = c.raw, out[k] = c.out, escaped[k] = c.escaped;
     }
-    for (bool more = true; more && valid;) {
-        std::size_t groups = job.groups_per_row - cursors[0].group;
+    while (const std::size_t groups = common_groups<n, 32, Raw::bytes>(cursors, words, raw, job)) {
         const LaneTable* table[n];
         std::uint16_t addend[n];
         for (int k = 0; k < n; ++k) {
-            FloatCursor& c = cursors[k];
-            c.words = words[k], c.raw = raw[k];
-            groups = c.row == c.end_row ? 0 : safe_groups<32, 0, Raw::bytes>(c, job.payload_end, groups);
+            table[k] = cursors[k].row->table;
+            addend[k] = cursors[k].row->addend;
+            advance(cursors[k], groups, job);
         }
-        if (groups == 0) break;
-        for (int k = 0; k < n; ++k) {
-            FloatCursor& c = cursors[k];
-            table[k] = c.row->table;
-            addend[k] = c.row->addend;
-            c.group += groups;
-            if (c.group == job.groups_per_row) c.group = 0, ++c.row;
-        }
-        for (; groups > 0; --groups) {
+        for (std::size_t g = 0; g < groups; ++g) {
 #pragma GCC unroll 4
             for (int k = 0; k < n; ++k) {
+                prefetch(raw[k], words[k], out[k]);
                 const LaneTable& t = *table[k];
                 const __m256i x0 = state[k][0], x1 = state[k][1];
                 const __m256i low = _mm256_packus_epi16(_mm256_and_si256(x0, low_byte), _mm256_and_si256(x1, low_byte));
@@ -155,13 +147,12 @@ bool decode_fast(FloatCursor* cursors, const FloatDecodeJob& job) {
                 const __m256i a = _mm256_set1_epi16(static_cast<short>(addend[k]));
                 store256(out[k], join<low_bits>(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(symbol)), raw_fields.get(raw[k]), a));
                 store256(out[k] + 16, join<low_bits>(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(symbol, 1)), raw_fields.get(raw[k] + Raw::bytes / 2), a));
-                const auto escaped = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(symbol, zero)));
-                if (__builtin_expect(escaped != 0, 0)) valid = patch_byte_escapes<exponent_bits>(escaped, out[k], addend[k], escapes[k], job.payload_end) && valid;
+                escaped[k][g] = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(symbol, zero)));
                 raw[k] += Raw::bytes;
                 out[k] += kGroup;
             }
         }
-        for (int k = 0; k < n; ++k) more = more && cursors[k].row != cursors[k].end_row;
+        for (int k = 0; k < n; ++k) escaped[k] += groups;
     }
     for (int k = 0; k < n; ++k) {
         FloatCursor& c = cursors[k];
@@ -170,9 +161,8 @@ bool decode_fast(FloatCursor* cursors, const FloatDecodeJob& job) {
             store256(s, _mm256_cvtepu16_epi32(_mm256_castsi256_si128(state[k][half])));
             store256(s + 16, _mm256_cvtepu16_epi32(_mm256_extracti128_si256(state[k][half], 1)));
         }
-        c.words = words[k], c.escapes = escapes[k], c.raw = raw[k], c.out = out[k];
+        c.words = words[k], c.raw = raw[k], c.out = out[k], c.escaped = escaped[k];
     }
-    return valid;
 }
 
 // A table of 64 bytes as four shuffles: each index picks in one quarter and gives 0 in the others, where bit 7 of its byte is set.
@@ -191,41 +181,33 @@ struct Indices {
 
 // Balanced: state[i] holds lanes 8 i .. 8 i + 7. Packing mixes the four registers; one permutation at the end brings the symbols in order.
 template <int exponent_bits, int n>
-bool decode_balanced(FloatCursor* cursors, const FloatDecodeJob& job) {
+void decode_balanced(FloatCursor* cursors, const FloatDecodeJob& job) {
     constexpr int low_bits = 15 - exponent_bits - 2;
     using Raw = RawFields<low_bits + 1>;
     const Raw raw_fields;
     const __m256i low_twelve = _mm256_set1_epi32(4095), low_six = _mm256_set1_epi16(63), zero = _mm256_setzero_si256();
     const __m256i natural = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     __m256i state[n][4];
-    const std::uint8_t *words[n], *escapes[n], *raw[n];
+    const std::uint8_t *words[n], *raw[n];
     std::uint16_t* out[n];
-    bool valid = true;
+    std::uint32_t* escaped[n];
     for (int k = 0; k < n; ++k) {
         const FloatCursor& c = cursors[k];
         for (int i = 0; i < 4; ++i) state[k][i] = load256(c.states + 8 * i);
-        words[k] = c.words, escapes[k] = c.escapes, raw[k] = c.raw, out[k] = c.out;
+        words[k] = c.words, raw[k] = c.raw, out[k] = c.out, escaped[k] = c.escaped;
     }
-    for (bool more = true; more && valid;) {
-        std::size_t groups = job.groups_per_row - cursors[0].group;
+    while (const std::size_t groups = common_groups<n, 64, Raw::bytes>(cursors, words, raw, job)) {
         const LaneTable* table[n];
         std::uint16_t addend[n];
         for (int k = 0; k < n; ++k) {
-            FloatCursor& c = cursors[k];
-            c.words = words[k], c.raw = raw[k];
-            groups = c.row == c.end_row ? 0 : safe_groups<64, 0, Raw::bytes>(c, job.payload_end, groups);
+            table[k] = cursors[k].row->table;
+            addend[k] = cursors[k].row->addend;
+            advance(cursors[k], groups, job);
         }
-        if (groups == 0) break;
-        for (int k = 0; k < n; ++k) {
-            FloatCursor& c = cursors[k];
-            table[k] = c.row->table;
-            addend[k] = c.row->addend;
-            c.group += groups;
-            if (c.group == job.groups_per_row) c.group = 0, ++c.row;
-        }
-        for (; groups > 0; --groups) {
+        for (std::size_t g = 0; g < groups; ++g) {
 #pragma GCC unroll 2
             for (int k = 0; k < n; ++k) {
+                prefetch(raw[k], words[k], out[k]);
                 const LaneTable& t = *table[k];
                 __m256i* x = state[k];
                 const __m256i slot0 = _mm256_packus_epi32(_mm256_and_si256(x[0], low_twelve), _mm256_and_si256(x[1], low_twelve));
@@ -258,27 +240,25 @@ bool decode_balanced(FloatCursor* cursors, const FloatDecodeJob& job) {
                 const __m256i ordered = _mm256_permutevar8x32_epi32(symbol, natural), a = _mm256_set1_epi16(static_cast<short>(addend[k]));
                 store256(out[k], join<low_bits>(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(ordered)), raw_fields.get(raw[k]), a));
                 store256(out[k] + 16, join<low_bits>(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(ordered, 1)), raw_fields.get(raw[k] + Raw::bytes / 2), a));
-                const auto escaped = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(ordered, zero)));
-                if (__builtin_expect(escaped != 0, 0)) valid = patch_escapes<exponent_bits, low_bits>(escaped, out[k], addend[k], escapes[k], job.payload_end) && valid;
+                escaped[k][g] = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(ordered, zero)));
                 raw[k] += Raw::bytes;
                 out[k] += kGroup;
             }
         }
-        for (int k = 0; k < n; ++k) more = more && cursors[k].row != cursors[k].end_row;
+        for (int k = 0; k < n; ++k) escaped[k] += groups;
     }
     for (int k = 0; k < n; ++k) {
         FloatCursor& c = cursors[k];
         for (int i = 0; i < 4; ++i) store256(c.states + 8 * i, state[k][i]);
-        c.words = words[k], c.escapes = escapes[k], c.raw = raw[k], c.out = out[k];
+        c.words = words[k], c.raw = raw[k], c.out = out[k], c.escaped = escaped[k];
     }
-    return valid;
 }
 
 }  // namespace
 
 FloatDecodeKernels float_decode_avx2(bool fast, int exponent_bits) {
     const bool bf16 = exponent_bits == 8;
-    if (fast) return bf16 ? FloatDecodeKernels{decode_fast<8, 1>, decode_fast<8, 2>, nullptr} : FloatDecodeKernels{decode_fast<5, 1>, decode_fast<5, 2>, nullptr};
+    if (fast) return bf16 ? FloatDecodeKernels{decode_fast<8, 1>, decode_fast<8, 2>, decode_fast<8, 4>} : FloatDecodeKernels{decode_fast<5, 1>, decode_fast<5, 2>, decode_fast<5, 4>};
     return bf16 ? FloatDecodeKernels{decode_balanced<8, 1>, decode_balanced<8, 2>, nullptr} : FloatDecodeKernels{decode_balanced<5, 1>, decode_balanced<5, 2>, nullptr};
 }
 

@@ -251,8 +251,8 @@ void code_balanced(EncodeCursor* cursors, std::size_t groups_per_row) {
 
 FloatEncodeKernels float_encode_avx2(bool fast, int exponent_bits) {
     const bool bf16 = exponent_bits == 8;
-    if (fast) return {bf16 ? sums<8> : sums<5>, bf16 ? split<true, 8> : split<true, 5>, code_fast<1>, code_fast<2>, nullptr};
-    return {bf16 ? sums<8> : sums<5>, bf16 ? split<false, 8> : split<false, 5>, code_balanced<1>, code_balanced<2>, nullptr};
+    if (fast) return {bf16 ? sums<8> : sums<5>, nullptr, bf16 ? split<true, 8> : split<true, 5>, code_fast<1>, code_fast<2>, nullptr};
+    return {bf16 ? sums<8> : sums<5>, nullptr, bf16 ? split<false, 8> : split<false, 5>, code_balanced<1>, code_balanced<2>, nullptr};
 }
 
 }  // namespace tersor

@@ -97,13 +97,15 @@ def block_table(record: TensorRecord, matrix: tuple[int, int], n_stream_bytes: i
             f"the index has {len(record.checksums)} and at most {len(record.block_lengths)}"
         )
     lengths = decode_varints(record.block_lengths, count, "block lengths")
-    # As floats first: int64 could wrap around.
-    if float(lengths.sum(dtype=np.float64)) + record.head > n_stream_bytes or (
-        int(lengths.sum()) + record.head != n_stream_bytes
-    ):
+    total = record.head + sum(lengths.tolist())  # Python's integers: int64 could wrap around
+    if total != n_stream_bytes:
         raise CorruptError(
             f"head of {record.head} bytes and {count} blocks do not fill the stream's {n_stream_bytes} bytes"
         )
+    offsets = np.empty(count + 1, np.int64)
+    offsets[0] = 0
+    np.cumsum(lengths, out=offsets[1:])
+    offsets += record.head
     checksums = np.frombuffer(record.checksums, "<u4")
     has_head = record.head > 0
     return BlockTable(
@@ -113,7 +115,7 @@ def block_table(record: TensorRecord, matrix: tuple[int, int], n_stream_bytes: i
         block_columns=record.block_columns,
         n_head_bytes=record.head,
         head_crc=int(checksums[0]) if has_head else 0,
-        offsets=np.concatenate(([0], np.cumsum(lengths))) + record.head,
+        offsets=offsets,
         checksums=checksums[1:] if has_head else checksums,
     )
 

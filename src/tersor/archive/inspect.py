@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from math import prod
 from os import PathLike
 from typing import Any
@@ -14,7 +15,9 @@ from tersor.errors import CorruptError, NewerFormatError
 from tersor.layouts.delta import DELTA_LAYOUT, DeltaMeta
 from tersor.layouts.delta_words import KIND_NAMES
 from tersor.process import peak_rss_bytes
+from tersor.sources.gguf_types import ELEMENTS_OF_BLOCK
 
+GGUF = "gguf"
 _PEEKED_BLOCKS = 16
 _FLOAT_UNITS = {0: "bf16", 1: "f16", 2: "f32"}
 
@@ -23,12 +26,12 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
     """Describe an archive folder, file or URL as JSON-like data.
 
     Returns input: path (None: not recorded), n_bytes of the original files that the archive files hold (lossy: of
-        the plain tensors), n_params (tied ones once, plain files none); output: path, n_bytes of the archive files,
-        ratio = output / input, bits_per_weight (None without parameters); tensors: name, shape, dtype, layout,
-        codec ("" behind a URL, where a look costs a request), n_bytes of the stream, bits_per_weight,
-        error (None: not known here); lossless; seconds and peak_rss_bytes of this call; recipe,
-        version (what wrote it), provenance; base of an archive of deltas: path (from the archive on), content
-        hash; else None.
+        the plain tensors), n_params (tied ones once, plain files none, GGUF blocks what they stand for); output:
+        path, n_bytes of the archive files, ratio = output / input, bits_per_weight (None without parameters);
+        tensors: name, shape, dtype, layout, codec ("" behind a URL, where a look costs a request), n_bytes of the
+        stream, bits_per_weight, error (None: not known here); lossless; seconds and peak_rss_bytes of this call;
+        recipe, version (what wrote it), provenance; base of an archive of deltas: path (from the archive on),
+        content hash; else None.
     Raises: UsageError, CorruptError, NewerFormatError.
     """
     started = time.monotonic()
@@ -74,18 +77,33 @@ def _n_original_bytes(file: ArchiveFile) -> int:
 
 def _n_params(file: ArchiveFile) -> int:
     plain = {record.segments[0] for record in file.index.files if record.is_plain}
+    has_blocks = _has_gguf_blocks(file)
     return sum(
-        spec.n_elements
+        _n_elements(spec.dtype, spec.shape, has_blocks)
         for number, spec in file.specs.items()
         if number not in plain and file.target(number) == number
     )
 
 
+def _has_gguf_blocks(file: ArchiveFile) -> bool:
+    """Whether U8 matrices hold the blocks of a GGUF file, as its `pack` says."""
+    provenance = unpack_any(file.index.provenance, "provenance")
+    return isinstance(provenance, dict) and provenance.get("kind") == GGUF
+
+
+def _n_elements(dtype: str, shape: Sequence[int], has_blocks: bool) -> int:
+    """Elements of a tensor; of one of GGUF blocks (blocks, bytes of a block) those that the blocks stand for."""
+    if has_blocks and dtype == "U8" and len(shape) == 2 and shape[1] in ELEMENTS_OF_BLOCK:
+        return shape[0] * ELEMENTS_OF_BLOCK[shape[1]]
+    return prod(shape)
+
+
 def _tensors(file: ArchiveFile) -> list[dict[str, Any]]:
     rows = []
+    has_blocks = _has_gguf_blocks(file)
     for number, (record, stream) in enumerate(zip(file.index.tensors, file.streams, strict=True)):
         n_bytes = stream.end - stream.begin
-        n_elements = prod(record.shape)
+        n_elements = _n_elements(record.dtype, record.shape, has_blocks)
         rows.append(
             {
                 "name": stream.name,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import chain, islice
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -40,6 +41,41 @@ def in_order(jobs: Iterable[Callable[[], T]], threads: int) -> Iterator[T]:
         for future in waiting:
             future.cancel()
         wait(waiting)  # a job that runs still writes into the caller's memory
+
+
+def together(works: Iterable[Callable[[], object]], threads: int) -> None:
+    """Call each of the works in this thread and at the same time in threads - 1 others, and wait for all.
+
+    works: drawn in this thread, while the others begin with those that are known. Each shares out among its callers
+        what there is to do, and returns when nothing is left of it.
+    An exception of any of them is raised.
+    """
+    if threads == 1:
+        for work in works:
+            work()
+        return
+    queues: list[SimpleQueue[Callable[[], object] | None]] = [SimpleQueue() for _ in range(threads - 1)]
+    others = [_pool(threads).submit(_work_off, queue) for queue in queues]
+    known = []
+    try:
+        for work in works:
+            known.append(work)
+            for queue in queues:
+                queue.put(work)
+        for work in reversed(known):
+            work()
+    finally:
+        for queue in queues:
+            queue.put(None)
+        begun = [future for future in others if not future.cancel()]  # the rest has nothing to do any more
+        wait(begun)
+    for future in begun:
+        future.result()
+
+
+def _work_off(queue: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (work := queue.get()) is not None:
+        work()
 
 
 @cache

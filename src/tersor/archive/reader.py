@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tersor.archive.batch import read_whole
 from tersor.archive.file import ArchiveFile
 from tersor.archive.folder import stem_of
 from tersor.archive.index import FolderRecord
+from tersor.archive.memory import new_arrays
 from tersor.archive.places import Place, is_folder, locate, open_files, shown
 from tersor.archive.tensor import StoredTensor, new_array
 from tersor.errors import CorruptError, ShapeError, UnknownNameError, UsageError
@@ -133,9 +135,50 @@ class Archive(Mapping[str, np.ndarray]):
             out = new_array(shape, spec, tensor.where)
         else:
             _check_out(out, shape, spec)
-        matrix = out.reshape(len(row_range), len(column_range))
-        tensor.read_into(matrix, row_range, column_range, threads)
+        if rows is None and columns is None:
+            read_whole([(tensor, out)], threads)
+        else:
+            matrix = out.reshape(len(row_range), len(column_range))
+            tensor.read_into(matrix, row_range, column_range, threads)
         return out
+
+    def read_all(
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        out: Mapping[str, np.ndarray] | None = None,
+        threads: int = 1,
+    ) -> dict[str, np.ndarray]:
+        """Return tensors by name, in the order of the names; faster than `read` of one after the other.
+
+        names: which; None: those of `out`, all tensors without it.
+        out: an array to be filled for each of the names, as for `read`. Without it a tied tensor is the same array
+            under each of its names, and arrays share memory in pieces of about 32 MB, each freed with the last of its
+            arrays.
+        threads: blocks decoded at a time, of whichever tensors.
+        Raises: UnknownNameError, UsageError, ShapeError, CorruptError, NewerFormatError.
+        """
+        wanted = list(
+            dict.fromkeys(out if out is not None else self) if names is None else dict.fromkeys(names)
+        )
+        if out is not None:
+            missing = [name for name in wanted if name not in out]
+            if missing:
+                raise UsageError(
+                    f"{self.path}: out has no array for tensor {missing[0]!r}; give one for each name"
+                )
+            arrays = {name: out[name] for name in wanted}
+            reads = [(self.tensor(name), array) for name, array in arrays.items()]
+            for tensor, array in reads:
+                _check_out(array, tensor.spec.numpy_shape, tensor.spec)
+        else:
+            tensors = {name: self.tensor(name) for name in wanted}
+            distinct = list(dict.fromkeys(tensors.values()))
+            new = dict(zip(distinct, new_arrays([t.spec for t in distinct], str(self.path)), strict=True))
+            arrays = {name: new[tensor] for name, tensor in tensors.items()}
+            reads = list(new.items())
+        read_whole(reads, threads)
+        return arrays
 
     def close(self) -> None:
         """Let go of the files. Arrays that were returned stay valid."""

@@ -14,6 +14,7 @@ from tersor.archive.parallel import in_order
 from tersor.archive.ranges import Ranges
 from tersor.errors import CorruptError, NewerFormatError, UsageError
 from tersor.layouts.base import BlockDecoder, matrix_shape
+from tersor.layouts.dense import DenseDecoder
 from tersor.types import TensorSpec
 
 Problem = Callable[[str], None]
@@ -23,6 +24,7 @@ class StoredTensor:
     """A tensor of an archive file, ready to be decoded. Several threads may use one at a time.
 
     begin: where its stream starts in the file. flip: its last two dimensions if it is stored transposed.
+    compiled: decodes many blocks in one call (`batch.read_whole`), None where the layout has no such decoder.
     """
 
     def __init__(
@@ -40,15 +42,44 @@ class StoredTensor:
         self._begin = begin
         self._decoder = decoder
         self._flip = flip
+        self._payloads_kept: np.ndarray | None = None
+        self.compiled = (
+            decoder.compiled(
+                (table.rows, table.columns),
+                (table.block_rows, table.block_columns),
+                table.offsets,
+                table.checksums,
+            )
+            if isinstance(decoder, DenseDecoder) and len(table)
+            else None
+        )
 
     @property
     def where(self) -> str:
         return f"{self._ranges.name}: tensor {self.spec.name!r}"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether its bytes are fetched when they are asked for."""
+        return self._ranges.is_remote
+
     def payload(self, number: int) -> memoryview:
         """Return the stored bytes of one block."""
-        begin, end = (self._begin + int(offset) for offset in self.table.offsets[number : number + 2])
-        return self._ranges.read(begin, end)
+        return self.payloads(number, number + 1)
+
+    def payloads(self, first: int, end: int) -> memoryview:
+        """Return the stored bytes of blocks first .. end - 1, one after another."""
+        offsets = self.table.offsets
+        return self._ranges.read(self._begin + int(offsets[first]), self._begin + int(offsets[end]))
+
+    def all_payloads(self) -> np.ndarray:
+        """Return the stored bytes of all blocks, uint8; of a local file, which they are views of, they are kept."""
+        if self._payloads_kept is not None:
+            return self._payloads_kept
+        payloads = np.asarray(self.payloads(0, len(self.table)))
+        if not self.is_remote:
+            self._payloads_kept = payloads
+        return payloads
 
     def _payloads(self, blocks: Iterable[Block], release: bool = False) -> Iterator[tuple[Block, memoryview]]:
         """Yield blocks with their payloads. Those side by side in the file come from one read, nothing else is read.
@@ -66,7 +97,13 @@ class StoredTensor:
                 self._ranges.release(self._begin + first, self._begin + end)
 
     def decode_block(self, block: Block, payload: memoryview, out: np.ndarray) -> None:
-        """Fill `out`, C-contiguous, the block's shape and the tensor's dtype. Raises CorruptError."""
+        """Fill `out`, the block's shape and the tensor's dtype, its rows contiguous. Raises CorruptError."""
+        data = np.asarray(payload)
+        if self.compiled is None or not self.compiled.decode(block.number, data, out.view(np.uint8)):
+            self.decode_by_layout(block, payload, out)
+
+    def decode_by_layout(self, block: Block, payload: memoryview, out: np.ndarray) -> None:
+        """The same without the compiled decoder, which takes not every form and does not say what is wrong."""
         crc = int(self.table.checksums[block.number])
         try:
             self._decoder.decode(payload, crc, block.rows.start, block.columns.start, out)
@@ -91,7 +128,7 @@ class StoredTensor:
                 piece.rows.start - rows.start : piece.rows.stop - rows.start,
                 piece.columns.start - columns.start : piece.columns.stop - columns.start,
             ]
-            if not piece.flipped and target.shape == block.shape and target.flags.c_contiguous:
+            if not piece.flipped and target.shape == block.shape:
                 self.decode_block(block, payload, target)
                 return
             if decoded is None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
-from blake3 import blake3
 
 from tersor.archive import limits
 from tersor.archive.crc import crc32c
 from tersor.archive.file import ALIAS_LAYOUT
+from tersor.archive.hashing import RELEASE_BYTES, digest_of_value, is_constant
 from tersor.archive.header import encode_header
 from tersor.archive.index import (
     PREFIX,
@@ -31,26 +31,37 @@ from tersor.archive.index import (
     spec_of,
 )
 from tersor.archive.parallel import in_order
-from tersor.archive.tensor import as_bytes
+from tersor.archive.spool import append_file
 from tersor.archive.varint import encode_varints
 from tersor.codec.auto import ORDER
 from tersor.errors import UnknownNameError, UsageError
 from tersor.layouts import layout_of, make_layout
-from tersor.layouts.base import Alias, Context, Dense, Encoded, EncodedBlock
+from tersor.layouts.base import Alias, Context, Dense, Encoded, EncodedBlock, n_blocks
 from tersor.layouts.delta import DELTA_LAYOUT, Delta
+from tersor.layouts.dense_batch import encode_dense
+from tersor.layouts.float_blocks import Memory
 from tersor.layouts.grid import Grid
 from tersor.registry import did_you_mean
 from tersor.types import TensorSpec
 
-DIGEST_BYTES = limits.MIN_DIGEST_BYTES
 # Below this, equal tensors are mostly initial values (zeros, ones), no ties, and take next to nothing anyway.
 MIN_ALIAS_BYTES = 1 << 16
-_COPY_BYTES = 1 << 20
-_RELEASE_BYTES = 1 << 23
-# Errors of copy_file_range that mean "copy it yourself".
-_NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+BATCH_BYTES = 1 << 23  # of tensors that are worth adding together
 
 Value = Dense | Grid | Alias | Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """A tensor to be added.
+
+    release: called every few MB to say that what was read of the value so far may leave memory; the array must stay
+        readable, as that of a memory map does.
+    """
+
+    spec: TensorSpec
+    value: Value
+    release: Callable[[], None] | None = None
 
 
 def producer_name() -> str:
@@ -67,7 +78,8 @@ class ArchiveWriter:
     find_ties: store a dense tensor of 64 KiB or more that equals an earlier one in dtype, shape and bytes as
         an alias of it; not those whose elements are all equal.
     threads: blocks encoded at a time. The file does not depend on it.
-    Memory: what `add` is given, and 2 * threads encoded blocks. Streams wait in a nameless file beside `path`.
+    Memory: what `add` is given, BATCH_BYTES of encoded blocks and 2 * threads more. Streams wait in a nameless file
+        beside `path`.
     """
 
     def __init__(
@@ -93,6 +105,7 @@ class ArchiveWriter:
             context.codec_number(name)
         self._alias_targets: dict[int, int] = {}
         self._by_digest: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+        self._memory = Memory()
         self._spool: BinaryIO = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 (`close`)
 
     def add(
@@ -102,31 +115,34 @@ class ArchiveWriter:
         advance: Callable[[int], None] | None = None,
         release: Callable[[], None] | None = None,
     ) -> int:
-        """Encode and store one tensor; return the bytes of its stream.
+        """Encode and store one tensor; return the bytes of its stream. See `add_all`."""
+        return self.add_all([Addition(spec, value, release)], advance)[0]
 
-        Tensors lie in the file in the order in which they are added. An Alias names an earlier tensor; if that is an
-        alias too, the new one has the same target.
-        advance: called after each block with bytes of the tensor that are done; they add up to spec.n_bytes.
-        release: called every few MB to say that what was read of the value so far may leave memory; the array must
-            stay readable, as that of a memory map does.
-        Raises: UsageError if the name is taken or reserved, or the shape is beyond the format's limits.
+    def add_all(self, tensors: Sequence[Addition], advance: Callable[[int], None] | None = None) -> list[int]:
+        """Encode tensors together, so that their blocks share the threads; return the bytes of each stream.
+
+        Tensors lie in the file in the order in which they are added, and the file does not depend on how many are
+        added at a time. An Alias names an earlier tensor; if that is an alias too, the new one has the same target.
+        advance: called after each block with bytes that are done; they add up to the n_bytes of the specs.
+        Raises: UsageError if a name is taken or reserved, or a shape is beyond the format's limits.
         """
-        self._check_new(spec)
-        advance, release = advance or _ignore, release or _keep
-        if isinstance(value, Alias):
-            advance(spec.n_bytes)
-            return self._add_alias(spec, self._holder(self.number(value.target)))
-        digest = _digest(spec, value, release)
-        tied = (
-            self._tied(spec, value.array, digest)
-            if self._find_ties and isinstance(value, Dense | Delta)
-            else None
-        )
-        if tied is not None:
-            advance(spec.n_bytes)
-            return self._add_alias(spec, tied)
-        encoded = make_layout(layout_of(value)).encode(spec, value, self.context)
-        return self._add_encoded(spec, encoded, digest, advance, release)
+        advance = advance or _ignore
+        self._check_new([tensor.spec for tensor in tensors])
+        digests = list(in_order((partial(_digest, tensor) for tensor in tensors), self._threads))
+        targets = [
+            self._target(place, tensor, digest)
+            for place, (tensor, digest) in enumerate(zip(tensors, digests, strict=True))
+        ]
+        stored = [tensor for tensor, target in zip(tensors, targets, strict=True) if target is None]
+        encoded = iter(self._encode(stored))
+        n_bytes = []
+        for tensor, digest, target in zip(tensors, digests, targets, strict=True):
+            if target is None:
+                n_bytes.append(self._add_encoded(tensor, *next(encoded), digest, advance))
+                continue
+            advance(tensor.spec.n_bytes)
+            n_bytes.append(self._add_alias(tensor.spec, target() if callable(target) else target))
+        return n_bytes
 
     def number(self, name: str) -> int:
         """Return the number of a tensor that has been added. Raises UnknownNameError naming the nearest."""
@@ -161,9 +177,7 @@ class ArchiveWriter:
             out.write(header)
             out.write(encode_prefix(n_index_bytes, index_crc, crc32c(header)))
             out.write(frame)
-            out.flush()
-            self._spool.flush()
-            _append(self._spool, out)
+            append_file(self._spool, out)
         self.close()
         return index_crc
 
@@ -179,22 +193,64 @@ class ArchiveWriter:
     ) -> None:
         self.close()
 
-    def _check_new(self, spec: TensorSpec) -> None:
-        if spec.name in self._numbers or spec.name in (limits.INDEX_NAME, "__metadata__"):
-            raise UsageError(f"{self.path.name}: tensor name {spec.name!r} is taken or reserved; rename it")
-        if len(spec.shape) > limits.MAX_RANK:
-            raise UsageError(
-                f"{self.path.name}: tensor {spec.name!r} has rank {len(spec.shape)}, at most {limits.MAX_RANK}"
-            )
+    def _check_new(self, specs: Sequence[TensorSpec]) -> None:
+        taken = {limits.INDEX_NAME, "__metadata__"}
+        for spec in specs:
+            if spec.name in self._numbers or spec.name in taken:
+                raise UsageError(
+                    f"{self.path.name}: tensor name {spec.name!r} is taken or reserved; rename it"
+                )
+            if len(spec.shape) > limits.MAX_RANK:
+                raise UsageError(
+                    f"{self.path.name}: tensor {spec.name!r} has rank {len(spec.shape)}, "
+                    f"at most {limits.MAX_RANK}"
+                )
+            taken.add(spec.name)
 
-    def _tied(self, spec: TensorSpec, array: np.ndarray, digest: bytes) -> int | None:
+    def _target(self, place: int, tensor: Addition, digest: bytes) -> int | Callable[[], int] | None:
+        """Return what a tensor is stored as an alias of, if it is: a number, or how to find it once it has one.
+
+        place: of the tensor among those that are added together.
+        """
+        if isinstance(tensor.value, Alias):
+            name = tensor.value.target
+            return lambda: self._holder(self.number(name))
+        if not (self._find_ties and isinstance(tensor.value, Dense | Delta)):
+            return None
+        return self._tied(len(self._records) + place, tensor.spec, tensor.value.array, digest)
+
+    def _tied(self, own_number: int, spec: TensorSpec, array: np.ndarray, digest: bytes) -> int | None:
         """Return the number of an earlier tensor that this one is stored as an alias of."""
         if spec.n_bytes < MIN_ALIAS_BYTES:
             return None
-        number = self._by_digest.setdefault((spec.dtype, spec.shape, digest), len(self._records))
-        if number == len(self._records) or _is_constant(array):
-            return None
-        return number
+        number = self._by_digest.setdefault((spec.dtype, spec.shape, digest), own_number)
+        return None if number == own_number or is_constant(array) else number
+
+    def _encode(self, tensors: Sequence[Addition]) -> Iterator[tuple[Encoded, Iterator[EncodedBlock]]]:
+        """Yield each tensor's layout and blocks. The blocks must be taken before the next tensor."""
+        encoded = self._encode_values(tensors)
+        blocks = in_order(chain.from_iterable(one.blocks for one in encoded), self._threads)
+        for tensor, one in zip(tensors, encoded, strict=True):
+            yield one, islice(blocks, _n_blocks(tensor.spec, one))
+
+    def _encode_values(self, tensors: Sequence[Addition]) -> list[Encoded]:
+        """Return the tensors' layouts; the float blocks of small dense tensors are then encoded already."""
+        encoded: list[Encoded | None] = [None] * len(tensors)
+        dense: list[tuple[int, TensorSpec, np.ndarray]] = []
+        n_left = BATCH_BYTES
+        for place, tensor in enumerate(tensors):
+            if isinstance(tensor.value, Dense) and tensor.spec.n_bytes <= n_left:
+                n_left -= tensor.spec.n_bytes
+                dense.append((place, tensor.spec, tensor.value.array))
+        batch = encode_dense(
+            [(spec, array) for _, spec, array in dense], self.context, self._threads, self._memory
+        )
+        for (place, _, _), one in zip(dense, batch, strict=True):
+            encoded[place] = one
+        return [
+            one or make_layout(layout_of(tensor.value)).encode(tensor.spec, tensor.value, self.context)
+            for one, tensor in zip(encoded, tensors, strict=True)
+        ]
 
     def _holder(self, number: int) -> int:
         """Return the number of the tensor that holds the values: an alias's target, any other's own."""
@@ -225,19 +281,20 @@ class ArchiveWriter:
 
     def _add_encoded(
         self,
-        spec: TensorSpec,
+        tensor: Addition,
         encoded: Encoded,
+        blocks: Iterator[EncodedBlock],
         digest: bytes,
         advance: Callable[[int], None],
-        release: Callable[[], None],
     ) -> int:
+        spec, release = tensor.spec, tensor.release or _keep
         n_block_bytes = encoded.block_rows * encoded.block_columns * spec.numpy_dtype.itemsize
-        blocks_per_release = max(_RELEASE_BYTES // max(n_block_bytes, 1), 1)
+        blocks_per_release = max(RELEASE_BYTES // max(n_block_bytes, 1), 1)
         n_left = spec.n_bytes
         lengths: list[int] = []
         crcs: list[int] = [encoded.head_crc] if encoded.head else []
         self._spool.write(encoded.head)
-        for block in self._encode_blocks(encoded):
+        for block in blocks:
             self._spool.write(block.payload)
             lengths.append(len(block.payload))
             crcs.append(block.crc)
@@ -262,9 +319,6 @@ class ArchiveWriter:
         advance(n_left)
         return n_bytes
 
-    def _encode_blocks(self, encoded: Encoded) -> Iterator[EncodedBlock]:
-        return in_order(encoded.blocks, self._threads)
-
     def _append(self, spec: TensorSpec, record: TensorRecord, n_bytes: int) -> None:
         spec_of(spec.name, record)
         self._numbers[spec.name] = len(self._records)
@@ -285,46 +339,14 @@ def _keep() -> None:
     """Release nothing."""
 
 
-def _digest(spec: TensorSpec, value: Dense | Grid | Delta, release: Callable[[], None]) -> bytes:
-    """Return the start of the BLAKE3 hash of the bytes that a reader will decode."""
-    array = decoded_grid(spec, value) if isinstance(value, Grid) else value.array
-    data, digest = as_bytes(array), blake3()
-    for begin in range(0, len(data), _RELEASE_BYTES):
-        digest.update(data[begin : begin + _RELEASE_BYTES])
-        release()
-    return digest.digest(length=DIGEST_BYTES)
+def _digest(tensor: Addition) -> bytes:
+    if isinstance(tensor.value, Alias):
+        return b""
+    return digest_of_value(tensor.spec, tensor.value, tensor.release or _keep)
 
 
-def decoded_grid(spec: TensorSpec, grid: Grid) -> np.ndarray:
-    """Return the tensor that a grid decodes to: the spec's shape and dtype, C-contiguous."""
-    with np.errstate(over="ignore"):  # float16 overflows to infinity, as the format says
-        matrix = grid.to_dense().astype(spec.numpy_dtype, copy=False)
-    if grid.transposed:
-        a, b = spec.shape[-2:]
-        matrix = matrix.reshape(*spec.shape[:-2], b, a).swapaxes(-1, -2)
-    return np.ascontiguousarray(matrix).reshape(spec.shape)
-
-
-def _is_constant(array: np.ndarray) -> bool:
-    """Whether all elements have the same bytes."""
-    flat = array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize)
-    steps = range(0, len(flat), _RELEASE_BYTES)
-    return all((flat[begin : begin + _RELEASE_BYTES] == flat[0]).all() for begin in steps)
-
-
-def _append(source: BinaryIO, out: BinaryIO) -> None:
-    """Append the whole of a file to another, inside the kernel where it can (no second copy in memory)."""
-    source.seek(0)
-    remaining = os.fstat(source.fileno()).st_size
-    if hasattr(os, "copy_file_range"):
-        try:
-            while remaining:
-                copied = os.copy_file_range(source.fileno(), out.fileno(), min(remaining, 1 << 30))
-                if not copied:
-                    break
-                remaining -= copied
-        except OSError as exc:
-            if exc.errno not in _NO_KERNEL_COPY:
-                raise
-        os.lseek(out.fileno(), 0, os.SEEK_END)
-    shutil.copyfileobj(source, out, _COPY_BYTES)
+def _n_blocks(spec: TensorSpec, encoded: Encoded) -> int:
+    if encoded.block_rows == 0 or encoded.block_columns == 0:
+        return 0
+    shape = make_layout(encoded.layout).matrix_shape(spec, encoded.meta)
+    return n_blocks(*shape, encoded.block_rows, encoded.block_columns)

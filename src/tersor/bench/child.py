@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 import tersor
 from tersor.bench.peers.base import Job
-from tersor.errors import TersorError
+from tersor.errors import TersorError, UsageError
 
 # Appended to the path, so that another interpreter's own packages come first.
 _START = (
@@ -91,6 +92,15 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_interpreter(interpreter: str) -> None:
+    """Raises: UsageError if there is no such program."""
+    if shutil.which(interpreter) is None:
+        raise UsageError(
+            f"peer python {interpreter!r}: no such program; needed: the path of a Python interpreter, "
+            "such as peers/bin/python"
+        )
 
 
 def _ending(code: int) -> str:

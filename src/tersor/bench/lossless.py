@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tersor.archive.writer import producer_name
-from tersor.bench.child import Child, PeerFailedError
+from tersor.bench.child import Child, PeerFailedError, check_interpreter
 from tersor.bench.contestant import OWN, Contestant, contestants
 from tersor.bench.isa import available_isas
 from tersor.bench.machine import machine
@@ -46,15 +46,17 @@ def measure_lossless(
     """Measure tersor and its peers on one file; return the JSON of docs/cli.md.
 
     model, dtype: see `make_sample`. runs: >= 1. threads: each >= 1; those above the least for coders that use them.
-    levels: of tersor. peers: names of PEERS, by default all. peer_python: an interpreter in whose environment peers
-        are looked for that are not installed in this one; by default $TERSOR_PEER_PYTHON.
+    levels: of tersor. peers: names of PEERS, by default all. peer_python: an interpreter (or several, as in
+        PATH) in whose environment peers are looked for that are not installed in this one; by default
+        $TERSOR_PEER_PYTHON.
     Raises: UsageError; CorruptError if a coder does not restore the file; PeerFailedError if tersor itself fails.
     """
     started = time.monotonic()
     names = PEERS.names() if peers is None else list(peers)
     _check(names, levels, runs, threads)
     interpreters = [sys.executable]
-    if other := peer_python or os.environ.get(PEER_PYTHON):
+    for other in filter(None, (peer_python or os.environ.get(PEER_PYTHON, "")).split(os.pathsep)):
+        check_interpreter(other)
         interpreters.append(other)
     before = machine()  # its load is that of others, not ours
     isas = available_isas() if OWN in names else ("",)

@@ -18,7 +18,7 @@ OWN_COLOURS = ("#0b3d91", "#1f77d0", "#4f8f8b", "#7d7f9a")
 """Of tersor's instruction sets, in the order of the rows."""
 PEER_COLOUR = "#8a5a00"
 LABEL_HEIGHT = 14
-HALO = {"stroke": "white", "stroke-width": "3", "paint-order": "stroke"}
+HALO: dict[str, str] = {"stroke": "white", "stroke-width": "3", "paint-order": "stroke"}
 """What keeps a label legible on a line."""
 FAR = 2.5
 """How many times the distance from the best ratio to the median the axis covers above the best, at most."""
@@ -115,7 +115,7 @@ def _ratio_range(points: Sequence[Point]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", **attributes: str) -> str:
+def draw_text(x: float, y: float, words: str, anchor: str = "start", **attributes: str) -> str:
     extra = "".join(f' {name}="{value}"' for name, value in attributes.items())
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{extra}>{escape(words)}</text>'
 
@@ -136,11 +136,11 @@ def _frame(result: Mapping[str, Any]) -> list[str]:
     )
     return [
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        _text(LEFT, 26, title, **{"font-size": "16"}),
-        _text(LEFT, 44, machine, fill="#555"),
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, "decoding, GB/s (right is faster)", "middle"),
+        draw_text(LEFT, 26, title, **{"font-size": "16"}),
+        draw_text(LEFT, 44, machine, fill="#555"),
+        draw_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 18, "decoding, GB/s (right is faster)", "middle"),
         f'<g transform="translate(20 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)">'
-        + _text(0, 0, "bytes stored / bytes of the original (down is smaller)", "middle")
+        + draw_text(0, 0, "bytes stored / bytes of the original (down is smaller)", "middle")
         + "</g>",
     ]
 
@@ -153,7 +153,7 @@ def _speed_axis(across: Scale) -> list[str]:
             value = digit * 10.0**power
             if across.low <= value <= across.high:
                 parts.append(_line(across(value), TOP, across(value), bottom, "#e4e4e4"))
-                parts.append(_text(across(value), bottom + 18, f"{value:g}", "middle"))
+                parts.append(draw_text(across(value), bottom + 18, f"{value:g}", "middle"))
     return parts
 
 
@@ -164,7 +164,7 @@ def _ratio_axis(down: Scale) -> list[str]:
         y = down(number * step)
         parts += [
             _line(LEFT, y, WIDTH - RIGHT, y, "#e4e4e4"),
-            _text(LEFT - 8, y + 4, f"{number * step:.3g}", "end"),
+            draw_text(LEFT - 8, y + 4, f"{number * step:.3g}", "end"),
         ]
     return parts
 
@@ -178,7 +178,7 @@ def _round_step(least: float) -> float:
 def _limit(x: float) -> list[str]:
     return [
         _line(x, TOP, x, HEIGHT - BOTTOM, "#777", "5 4"),
-        _text(x - 5, TOP + 12, "memcpy", "end", fill="#555"),
+        draw_text(x - 5, TOP + 12, "memcpy", "end", fill="#555"),
     ]
 
 
@@ -211,7 +211,7 @@ def _marks(points: Sequence[Point], across: Scale, down: Scale) -> list[str]:
         label_y = _free_place(left, y + 4, width, taken)
         taken.append((left, label_y, width))
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>')
-        parts.append(_text(left, label_y, label, fill=colour, **HALO))
+        parts.append(draw_text(left, label_y, label, fill=colour, **HALO))
     return parts
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import nn
 
-Kind = Literal["linear", "conv1d", "embedding", "other"]
+Kind = Literal["linear", "conv1d", "embedding", "experts", "other"]
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterRole:
     """A parameter and the modules that use it.
 
-    name: as in `model.named_parameters()`. kind: of its first use by a module; a tied embedding is an "embedding".
+    name: as in `model.named_parameters()`. kind: of its first use by a module; a tied embedding is an "embedding";
+        "experts" are matrices (out, in) of a mixture of experts, stacked: (experts, out, in).
     modules: names of the linear and embedding modules that use it as their weight (tied ones: several).
     is_vocabulary: the rows are tokens.
     """
@@ -37,6 +39,17 @@ class ParameterRole:
             return 1
         return self.shape[-2] if self.is_transposed else self.shape[-1]
 
+    @property
+    def n_weights(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def n_outputs(self) -> int:
+        """Rows of the matrix, or of one matrix of a stack."""
+        if len(self.shape) < 2:
+            return 1
+        return self.shape[-1] if self.is_transposed else self.shape[-2]
+
 
 def module_kind(module: nn.Module) -> Kind:
     """linear, conv1d (GPT-2's, stored (in, out)), embedding, or other."""
@@ -58,11 +71,21 @@ def parameter_roles(model: nn.Module) -> dict[str, ParameterRole]:
         kind = module_kind(module)
         if kind != "other":
             users[names[id(module.weight)]].append((module_name, kind))
+        for parameter in _stacked_experts(module):
+            users[names[id(parameter)]].append((module_name, "experts"))
     vocabulary = vocabulary_size(model)
     return {
         name: _role(name, tuple(parameter.shape), users[name], vocabulary)
         for name, parameter in model.named_parameters()
     }
+
+
+def _stacked_experts(module: nn.Module) -> list[nn.Parameter]:
+    """3-D parameters of a module that transformers runs as experts, if they are stored (experts, out, in)."""
+    # The decorator `use_experts_implementation` of transformers sets these attributes.
+    if getattr(module, "is_transposed", None) is not False or not hasattr(module, "has_gate"):
+        return []
+    return [parameter for parameter in module.parameters(recurse=False) if parameter.ndim == 3]
 
 
 def vocabulary_size(model: nn.Module) -> int:

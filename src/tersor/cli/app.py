@@ -24,12 +24,13 @@ EXIT_INTERRUPTED = 130
 # Verb -> what it does. `tersor.cli.verb_VERB` holds the command, also called `VERB`; imported on dispatch.
 VERBS = {
     "compress": "Make a model smaller, to a size you name, by calibrated quantization.",
+    "recipe": "Check a recipe for `compress`, show what it says, or print the schema of recipes.",
     "pack": "Make a checkpoint smaller without losing a bit.",
     "unpack": "Restore every file of a packed checkpoint, byte for byte.",
     "inspect": "Say what an archive holds, without decoding it.",
     "verify": "Decode an archive and check every checksum in it.",
     "evaluate": "Measure models against their original.",
-    "bench": "Measure ratio and speed on this machine, beside every peer that is installed.",
+    "bench": "Measure tersor on this machine, beside every peer that is installed.",
     "methods": "List the codecs, quantizers, sources and tasks that are installed.",
 }
 

@@ -1,10 +1,8 @@
-"""`tersor compress`: to a size that the caller names."""
+"""`tersor compress`: to a size or a loss that the caller names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -18,9 +16,12 @@ from tersor.cli.options import (
     threads_option,
     verb,
 )
-from tersor.cli.results import summary
-from tersor.cli.table import shape_text, table
+from tersor.cli.plan import plan_text, result_text
 from tersor.cli.talk import Talk
+
+# As in tersor.recipe, which would import numpy for every --help (a test keeps them equal).
+METRICS = ("perplexity", "kl", "embedding")
+PURPOSES = ("storage", "cpu", "gguf", "vllm")
 
 
 @verb(
@@ -28,6 +29,8 @@ from tersor.cli.talk import Talk
     examples=[
         "tersor compress bert/ -o small/ --size 0.15x",
         "tersor compress bert/ -o small/ --size 12MB --calibration text.txt",
+        "tersor compress gpt2/ -o small/ --max-loss 1% --metric perplexity --calibration text.txt",
+        "tersor compress gpt2/ -o small/ --size 0.3x --for vllm",
         "tersor compress bert/ -o small/ --recipe recipe.yaml --dry-run",
     ],
     arguments_help={"MODEL": "folder of a Hugging Face checkpoint with its config.json and tokenizer"},
@@ -40,14 +43,45 @@ from tersor.cli.talk import Talk
     effect="The most that OUT's weight files may take, everything in them included. "
     "Smaller: more error; `tersor evaluate` measures it.",
     unit="x of the original's weight files (0.2x), bytes (45MB, 45MiB, 450kB) or bits per parameter (3.2bpw)",
-    default_text="the recipe's size; one of the two must be given",
+    default_text="the recipe's size or loss; one of them must be given unless the method's options set the size",
     example="--size 0.2x",
+)
+@option(
+    "--max-loss",
+    metavar="LOSS",
+    effect="Make the smallest file that loses no more than this on text that calibration does not see; every file "
+    "tried is evaluated.",
+    unit="% of the metric (1%), or nats of KL divergence (0.02nats)",
+    default_text="a size decides",
+    example="--max-loss 1%",
+)
+@option(
+    "--metric",
+    type=click.Choice(METRICS),
+    metavar="METRIC",
+    effect="What --max-loss measures: relative increase of perplexity, nats of KL divergence per prediction, or "
+    "1 - cosine of embeddings.",
+    unit="name of a metric",
+    default_text="perplexity for causal language models, kl for other models with logits, else embedding",
+    example="--metric kl",
+)
+@option(
+    "--for",
+    "purpose",
+    type=click.Choice(PURPOSES),
+    metavar="TARGET",
+    effect="Use only what this program can run: storage (any loader of tersor), cpu (int8 rows, int4 groups), gguf "
+    "(blocks of llama.cpp), vllm (group-quantized linear layers, all else kept).",
+    unit="name of a target",
+    default_text="storage",
+    example="--for vllm",
 )
 @option(
     "--recipe",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="R.yaml",
-    effect="Read size, method, calibration and seed from a recipe; options given beside it win.",
+    effect="Read size or loss, method, options, exceptions, calibration and seed from a recipe (see `tersor recipe`); "
+    "options given beside it win.",
     unit="path of a YAML file",
     default_text="no recipe",
     example="--recipe recipe.yaml",
@@ -65,17 +99,30 @@ from tersor.cli.talk import Talk
 @threads_option
 @seed_option
 @dry_run_option
+@option(
+    "--resume",
+    is_flag=True,
+    effect="Go on from what an interrupted run with the same arguments had measured; the result has the same bytes. "
+    "Statistics are kept in the cache ($TERSOR_CACHE) either way.",
+    unit="flag",
+    default_text="measure anew",
+    example="--resume",
+)
 def compress(
     talk: Talk,
     model: Path,
     output: Path,
     size: str | None,
+    max_loss: str | None,
+    metric: str | None,
+    purpose: str | None,
     recipe: Path | None,
     calibration: Path | None,
     force: bool,
     threads: int,
     seed: int | None,
     dry_run: bool,
+    resume: bool,
 ) -> None:
     """Make a model smaller, to a size you name, by calibrated quantization.
 
@@ -83,7 +130,15 @@ def compress(
     """
     from tersor.recipe import resolve_recipe
 
-    chosen = resolve_recipe(recipe, size=size, calibration=calibration, seed=seed)  # before torch is imported
+    chosen = resolve_recipe(  # before torch is imported
+        recipe,
+        size=size,
+        max_loss=max_loss,
+        metric=metric,
+        purpose=purpose,
+        calibration=calibration,
+        seed=seed,
+    )
     from tersor.pipeline import compress as compress_model
     from tersor.process import return_freed_memory
 
@@ -100,16 +155,7 @@ def compress(
             threads=threads,
             force=force,
             dry_run=dry_run,
+            resume=resume,
             progress=progress,
         )
-    talk.result(result, _plan(result) if dry_run else summary(result))
-
-
-def _plan(result: Mapping[str, Any]) -> str:
-    """Return the text of a dry run: the target, and what would become of each tensor and why."""
-    columns = ("tensor", "shape", "dtype", "layout", "method", "why")
-    rows = [
-        [t["name"], shape_text(t["shape"]), t["dtype"], t["layout"], t["method"], t["reason"]]
-        for t in result["tensors"]
-    ]
-    return f"{table(columns, rows)}\n\n{summary(result)}\nnothing was written"
+    talk.result(result, plan_text(result) if dry_run else result_text(result))

@@ -23,7 +23,9 @@ def encode_smallest(data: Buffer, names: Iterable[str] = ORDER) -> tuple[str, by
     candidates = sorted(set(names), key=_decode_rank)
     for name in candidates:
         CODECS.get(name)
-    if "constant" in candidates and not is_constant(data):
+    if "constant" in candidates:
+        if is_constant(data):
+            return "constant", make_codec("constant").encode(data)  # none is smaller
         candidates.remove("constant")
     if not candidates:
         raise UsageError("no codec applies: 'constant' needs equal bytes; add 'raw' to the codecs to try")

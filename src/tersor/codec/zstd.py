@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import ClassVar
 
 import zstandard
@@ -12,6 +13,12 @@ from tersor.errors import CorruptError, UsageError
 MAGIC = b"\x28\xb5\x2f\xfd"
 MIN_LEVEL, MAX_LEVEL = 1, 19
 MAX_WINDOW_BYTES = 8 << 20  # what level 19 uses; a reader that streams needs no more memory than this
+
+_ZERO_BITS = (
+    0b11000  # of the frame header's first byte: one is reserved, one unused, which zstd itself ignores
+)
+
+_of_thread = threading.local()
 
 
 class Zstd:
@@ -33,10 +40,7 @@ class Zstd:
         view = input_bytes(data)
         if view.size == 0:
             return b""
-        compressor = zstandard.ZstdCompressor(
-            level=self.level, write_checksum=False, write_content_size=True, write_dict_id=False
-        )
-        return compressor.compress(view.data)
+        return _compressor(self.level).compress(view.data)
 
     def decode(self, payload: Buffer, out: memoryview) -> None:
         """Fill `out`. Raises: CorruptError, before allocating if the frame declares another size."""
@@ -51,6 +55,17 @@ class Zstd:
         if len(content) != target.size:
             raise CorruptError(f"zstd payload: decodes to {len(content)} bytes, needs {target.size}")
         target.data[:] = content
+
+
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    """Return the thread's compressor of a level: making one takes longer than coding some kilobytes."""
+    compressors = _of_thread.__dict__
+    if str(level) not in compressors:
+        compressors[str(level)] = zstandard.ZstdCompressor(
+            level=level, write_checksum=False, write_content_size=True, write_dict_id=False
+        )
+    compressor: zstandard.ZstdCompressor = compressors[str(level)]
+    return compressor
 
 
 def _check_frame(payload: memoryview, n_out: int) -> None:
@@ -69,3 +84,5 @@ def _check_frame(payload: memoryview, n_out: int) -> None:
         )
     if frame.dict_id or frame.has_checksum:
         raise CorruptError("zstd payload: names a dictionary or a checksum, which tersor never writes")
+    if payload[len(MAGIC)] & _ZERO_BITS:
+        raise CorruptError("zstd payload: sets a bit of the frame header that must be 0; the file is damaged")

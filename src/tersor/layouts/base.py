@@ -42,7 +42,7 @@ class Alias:
 class EncodedBlock:
     """One block: its payload and the CRC-32C of what it decodes to."""
 
-    payload: bytes
+    payload: bytes | memoryview
     crc: int
 
 
@@ -88,6 +88,10 @@ class Context:
         if name not in self.codecs:
             self.codecs.append(name)
         return self.codecs.index(name)
+
+    def next_number(self, name: str) -> int:
+        """Number that `codec_number` gives a codec, or would give it, if nothing else comes first."""
+        return self.codecs.index(name) if name in self.codecs else len(self.codecs)
 
 
 class BlockDecoder(Protocol):

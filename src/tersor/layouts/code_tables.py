@@ -35,7 +35,7 @@ class CodeTableCounts:
 
     def add(self, spec: TensorSpec, array: npt.NDArray[Any]) -> None:
         """Count a tensor if its rows are better coded as codes than as bytes; others are ignored."""
-        if spec.n_elements == 0 or array.dtype.itemsize != 1:
+        if array.dtype.itemsize != 1 or array.size == 0:
             return
         matrix = array.reshape(matrix_shape(spec))
         unit = choose_unit(spec.dtype, matrix)

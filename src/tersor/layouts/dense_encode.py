@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,17 +11,21 @@ import numpy.typing as npt
 
 from tersor.codec import make_codec
 from tersor.codec.constant import is_constant
-from tersor.layouts.base import Context
+from tersor.layouts import float_max
+from tersor.layouts.base import Context, EncodedBlock
+from tersor.layouts.dense_trials import promising_trials
+from tersor.layouts.float_blocks import FloatBlocks, Memory
 from tersor.layouts.float_max import PlacedModel
-from tersor.layouts.float_words import UNIT_BYTES, UNITS, float_words
+from tersor.layouts.float_words import UNITS, float_words
 from tersor.layouts.forms import bytes as whole
-from tersor.layouts.forms import codes, differences, fields, float_rows, narrow_rows, planes
-from tersor.layouts.forms.parts import BYTE_CODECS, WORTH_TRYING, Bytes
+from tersor.layouts.forms import float_rows, narrow_rows, planes
+from tersor.layouts.forms.parts import BYTE_CODECS, Bytes
 from tersor.layouts.forms.words import encode_words, has_float_tables
+from tersor.layouts.geometry import choose_lanes
 
 SAMPLE_BYTES = 1 << 15
-PLAIN_STRIDES = (2, 4, 8)
-INTEGERS = ("I16", "U16", "I32", "U32", "I64", "U64")
+
+_of_thread = threading.local()
 
 
 def encode_block(
@@ -46,27 +51,34 @@ def encode_block(
     return min(candidates, key=len)
 
 
+def suits_float_blocks(dtype: str, context: Context) -> bool:
+    """Whether blocks of a dtype are first left to compiled code, see float_blocks."""
+    return dtype in UNITS and context.codec in ("auto", "rans") and has_float_tables(context)
+
+
+def encode_float_block(
+    dtype: str, block: npt.NDArray[Any], context: Context, placed: PlacedModel | None = None
+) -> EncodedBlock | None:
+    """Return a block as float rows; None if it holds no floats, or if another form may make it smaller."""
+    if placed is not None and context.codec in ("auto", "rans"):
+        lanes = choose_lanes(block.size, float_max.N_STREAMS)
+        return float_max.encode_block(dtype, block, placed, lanes, context)
+    if block.size == 0 or not suits_float_blocks(dtype, context):
+        return None
+    blocks = FloatBlocks(context.level)
+    blocks.add_block(dtype, block)
+    memory = _of_thread.__dict__.setdefault("memory", Memory())
+    encoded = next(blocks.encode(context, memory=memory))[0]
+    return None if encoded is None else EncodedBlock(bytes(encoded.payload), encoded.crc)
+
+
 def _automatic(
     dtype: str, block: npt.NDArray[Any], data: Bytes, context: Context, placed: PlacedModel | None
 ) -> Iterator[bytes]:
-    size = block.dtype.itemsize
     if dtype in UNITS:
         yield from _automatic_floats(dtype, block, data, context, placed)
-        return
-    yield whole.encode(data, BYTE_CODECS, context)
-    if size > 1:
-        yield planes.encode(data, size, BYTE_CODECS, context)
-    if dtype == "U8":
-        yield from _trials(data, context)
-        yield from _records(block, data, context)
-    if dtype in INTEGERS:
-        order = differences.choose_order(block.reshape(-1))
-        if order is not None:
-            yield differences.encode(block.reshape(-1), order, context)
-    if codes.has_code_tables(context):
-        unit = codes.choose_unit(dtype, block, has_tables=True)
-        if unit is not None:
-            yield codes.encode(block.view(np.uint8), unit, context)
+    else:
+        yield from (encode() for encode in promising_trials(dtype, block, context))
 
 
 def _automatic_floats(
@@ -92,43 +104,6 @@ def _floats(
         narrow = narrow_rows.encode(upper, block, context)
         if narrow is not None:
             yield narrow
-
-
-def _trials(data: Bytes, context: Context) -> Iterator[bytes]:
-    """Forms for bytes of unknown meaning: the stride and the float type that do best on a sample of the block."""
-    middle = len(data) // 2 // 8 * 8
-    sample = np.ascontiguousarray(data[middle : middle + SAMPLE_BYTES])
-    sizes: dict[tuple[str, Any], int] = {}
-    for stride in PLAIN_STRIDES:
-        sizes["stride", stride] = len(planes.encode(sample, stride, BYTE_CODECS, context))
-    if has_float_tables(context):
-        for dtype, unit in UNITS.items():
-            n_whole = len(sample) // UNIT_BYTES[unit] * UNIT_BYTES[unit]
-            sizes["unit", dtype] = len(_loose_floats(sample[:n_whole], dtype, context))
-    kind, best = min(sizes, key=lambda key: sizes[key])
-    if sizes[kind, best] >= WORTH_TRYING * len(sample):
-        return
-    if kind == "stride":
-        yield planes.encode(data, best, BYTE_CODECS, context)
-        return
-    n_whole = len(data) // UNIT_BYTES[UNITS[best]] * UNIT_BYTES[UNITS[best]]
-    yield _loose_floats(data[:n_whole], best, context) + data[n_whole:].tobytes()
-
-
-def _loose_floats(data: Bytes, dtype: str, context: Context) -> bytes:
-    """Float rows of bytes that may hold floats, as one row."""
-    words = np.ascontiguousarray(data).view("<u4" if dtype == "F32" else "<u2")[None, :]
-    upper = encode_words(float_words(dtype, words).reshape(words.shape), UNITS[dtype], context, None)
-    return float_rows.encode(upper, UNITS[dtype], words, context)
-
-
-def _records(block: npt.NDArray[Any], data: Bytes, context: Context) -> Iterator[bytes]:
-    """Fields, if the rows of a U8 block are records short enough."""
-    rows, stride = block.shape
-    if rows > 1 and fields.MIN_STRIDE <= stride <= fields.MAX_STRIDE:
-        groups, share = fields.learn_groups(data, stride)
-        if share < WORTH_TRYING:
-            yield fields.encode(data, stride, groups, context)
 
 
 def _promising(data: Bytes, ratio: float) -> bool:

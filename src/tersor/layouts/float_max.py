@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,19 @@ import numpy.typing as npt
 
 from tersor import _core
 from tersor.errors import CorruptError
+from tersor.layouts.base import Context, EncodedBlock
 from tersor.layouts.float_words import UNITS, WORD_FORMAT
 from tersor.layouts.tables import (
     COLUMN_SCALES,
     COLUMN_SHAPES,
     FLOAT_ROW_CLASSES,
     ROW_PROFILES,
+    TRAILING_ZEROS,
     Counts,
     TableSet,
     compile_tables,
     count_integers,
+    find_tables,
 )
 
 N_TABLES, SYMBOLS = 80, 128
@@ -115,6 +119,41 @@ class PlacedModel:
     model: _core.FloatModel
     first_row: int
     first_column: int
+
+
+@lru_cache(maxsize=16)
+def compile_codes(tables: TableSet) -> _core.MaxCodeTables:
+    """Return tables of kind float12max in the form that the encoder uses."""
+    return _core.MaxCodeTables(compile_tables(tables))
+
+
+def encode_block(
+    dtype: str, block: npt.NDArray[Any], placed: PlacedModel, lanes: int, context: Context
+) -> EncodedBlock | None:
+    """Return a block (rows, columns), contiguous, as float rows; None if another form may make it smaller."""
+    tables, side = (find_tables(context.table_sets, kind) for kind in ("float12max", "side"))
+    assert tables is not None and side is not None
+    rows, columns = block.shape
+    payload, crc = _core.encode_float_max_block(
+        block.reshape(-1).view(np.uint8),
+        rows,
+        columns,
+        UNITS[dtype],
+        placed.model,
+        placed.first_row,
+        placed.first_column,
+        N_STREAMS,
+        lanes,
+        compile_codes(tables),
+        compile_tables(side),
+        FLOAT_ROW_CLASSES,
+        ROW_PROFILES,
+        context.next_number("raw"),
+        side.n_tables > TRAILING_ZEROS,
+    )
+    if payload and dtype == "F32":
+        context.codec_number("raw")  # of the lower halves
+    return EncodedBlock(payload, crc) if payload else None
 
 
 def encode_words(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 # A stream of 128Ki elements spreads its 32 states (128 bytes) thinly; four of them keep the vector units of a CPU
@@ -21,6 +22,7 @@ class Blocks(NamedTuple):
     columns: int
 
 
+@lru_cache(maxsize=4096)
 def choose_blocks(
     rows: int, columns: int, target: int, row_multiple: int = 1, column_multiple: int = LANE_MULTIPLE
 ) -> Blocks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -16,10 +17,6 @@ Array = npt.NDArray[Any]
 # 2**(n/4) rounded to float32. A step is ROOTS[e & 3] * 2**(e >> 2), exact for |e| <= MAX_EXPONENT.
 ROOTS = np.array([1.0, 1.1892070770263672, 1.4142135381698608, 1.6817928552627563], np.float32)
 MAX_EXPONENT = 480
-_STEPS = np.ldexp(
-    ROOTS[np.arange(-MAX_EXPONENT, MAX_EXPONENT + 1) & 3], np.arange(-MAX_EXPONENT, MAX_EXPONENT + 1) >> 2
-).astype(np.float32)
-_ROWS_AT_ONCE = 1 << 16  # elements; bounds the temporaries of `to_dense`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,34 +90,32 @@ class Grid:
 
     def to_dense(self) -> npt.NDArray[np.float32]:
         """Return the weights, float32 (rows, columns): the same bits on every machine."""
-        rows, columns = self.shape
-        out = np.empty((rows, columns), np.float32)
-        step = max(_ROWS_AT_ONCE // max(columns, 1), 1)
-        step = -(-step // self.trellis_rows) * self.trellis_rows if self.trellis_rows else step
-        for first in range(0, rows, step):
-            part = self.rows(first, min(first + step, rows))
-            dequantize(part, out[first : first + step])
+        out = np.empty(self.shape, np.float32)
+        dequantize(self, out)
         return out
 
 
-def dequantize(grid: Grid, out: npt.NDArray[np.float32]) -> None:
-    """Fill out, float32 (rows, columns), with the weights of a whole grid in one go."""
-    np.copyto(out, levels_of(grid), casting="unsafe")
-    exponents = np.add.outer(grid.row_exponents.astype(np.int32), grid.column_exponents.astype(np.int32))
-    with np.errstate(over="ignore"):  # a grid may overflow as any float32 product may; the result is defined
-        if grid.group_size:
-            assert grid.zero_points is not None and grid.group_scales is not None
-            out -= np.repeat(grid.zero_points.astype(np.float32), grid.group_size, axis=1)
-            out *= np.repeat(grid.group_scales.astype(np.float32), grid.group_size, axis=1)
-        out *= _STEPS[exponents + MAX_EXPONENT]
+def dequantize(grid: Grid, out: Array) -> None:
+    """Fill out, C-contiguous (rows, columns), with the weights of a grid.
+
+    out: float32, or bfloat16, which takes the float32 values rounded to nearest even.
+    Raises: ValueError for step exponents out of range and codes outside of the codebook.
+    """
+    arguments = (
+        _contiguous(grid.codes, np.int32),
+        _contiguous(grid.row_exponents, np.int32),
+        _contiguous(grid.column_exponents, np.int32),
+        grid.trellis_rows,
+        None if grid.codebook is None else _contiguous(grid.codebook, np.float32),
+        grid.group_size,
+        _contiguous(grid.group_scales, np.float32) if grid.group_size else None,
+        _contiguous(grid.zero_points, np.int32) if grid.group_size else None,
+    )
+    if out.dtype == ml_dtypes.bfloat16:
+        _core.dequantize_bf16(*arguments, out.view(np.uint16))
+    else:
+        _core.dequantize(*arguments, out)
 
 
-def levels_of(grid: Grid) -> Array:
-    """Return the level of each code: int32, or float32 if there is a codebook or a trellis."""
-    if grid.codebook is not None:
-        return np.asarray(grid.codebook[grid.codes])
-    if not grid.trellis_rows:
-        return grid.codes
-    levels = np.empty(grid.shape, np.float32)
-    _core.trellis_levels(np.ascontiguousarray(grid.codes, np.int32), grid.trellis_rows, levels)
-    return levels
+def _contiguous(array: Array | None, dtype: npt.DTypeLike) -> Array:
+    return np.ascontiguousarray(array, dtype)

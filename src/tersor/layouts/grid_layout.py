@@ -70,7 +70,7 @@ class GridLayout:
         """Encode a Grid. Raises: UsageError if it does not fit the spec or exponents are out of range."""
         if not isinstance(value, Grid):
             raise UsageError(f"tensor {spec.name!r}: layout grid/1 encodes Grid, got {type(value).__name__}")
-        number, tables, side = _tables_for_writing(spec, context)
+        number, tables, side = _tables_for_writing(spec, value, context)
         meta = GridMeta(
             int(value.transposed),
             number,
@@ -158,7 +158,7 @@ class GridDecoder:
     ) -> None:
         """Fill out with the values of one block."""
         grid = self.decode_grid(payload, crc, first_row, first_column, out.shape)
-        if out.dtype == np.float32 and out.flags.c_contiguous:
+        if out.dtype in (np.float32, ml_dtypes.bfloat16) and out.flags.c_contiguous:
             dequantize(grid, out)
             return
         values = np.empty(out.shape, np.float32)
@@ -289,7 +289,8 @@ def _encode_block(band: Grid, tile: slice, tables: _core.TableSet, side: _core.T
         zero_points = _ints(band.zero_points[:, groups])
         parts += [scales, _core.encode_integers(zero_points.reshape(-1), side, ZERO_POINTS)]
         checked += [scales, zero_points.astype("<i4", copy=False)]
-    n_streams = choose_streams(codes.size)
+    n_runs = -(-len(codes) // max(band.trellis_rows, 1))
+    n_streams = min(choose_streams(codes.size), n_runs)  # a stream of no rows would cost its states
     parts.append(
         _core.encode_codes(
             codes,
@@ -348,13 +349,19 @@ class _At:
             raise CorruptError(f"{self._where}: {error}; the file is damaged") from error
 
 
-def _tables_for_writing(spec: TensorSpec, context: Context) -> tuple[int, TableSet, TableSet]:
-    tables, side = find_tables(context.table_sets, "grid"), find_tables(context.table_sets, "side")
-    if tables is None or side is None:
+def _tables_for_writing(spec: TensorSpec, grid: Grid, context: Context) -> tuple[int, TableSet, TableSet]:
+    """The grid tables (with their number) and the side tables for a grid.
+
+    Of two grid sets the first is for plain codes, the second for trellis codes, as `GridCounts.tables` makes them.
+    """
+    numbers = [i for i, tables in enumerate(context.table_sets) if tables.kind == "grid"]
+    side = find_tables(context.table_sets, "side")
+    if not numbers or side is None:
         raise UsageError(
             f"tensor {spec.name!r}: a grid needs tables; make them with layouts.file_tables.FileCounts"
         )
-    return list(context.table_sets).index(tables), tables, side
+    number = numbers[-1 if grid.trellis_rows else 0]
+    return number, context.table_sets[number], side
 
 
 def _parse_meta(spec: TensorSpec, meta: Any) -> GridMeta:

@@ -51,6 +51,23 @@ class _Group:
     symbols: int
 
 
+def count_codes(grid: Grid, first_class: int, counts: Counts, outside: Counts) -> None:
+    """Add a grid's codes to histograms by trellis half and class; classes beyond are clamped to the ends.
+
+    counts: (halves, classes, 2 range + 1), of the codes within +-range; outside: (halves, classes), of the others.
+    halves: 2 for trellis codes, even states first; else 1.
+    """
+    _core.count_codes(
+        np.ascontiguousarray(grid.codes, np.int32),
+        np.ascontiguousarray(grid.row_classes, np.int32),
+        np.ascontiguousarray(grid.column_classes, np.int32),
+        grid.trellis_rows,
+        first_class,
+        counts,
+        outside,
+    )
+
+
 class GridCounts:
     """Collects the histograms of all grids of a file, then makes its tables.
 
@@ -68,15 +85,7 @@ class GridCounts:
         if halves not in self._counts:
             self._counts[halves] = np.zeros((halves, N_CLASSES, 2 * RANGE + 1), np.uint64)
             self._outside[halves] = np.zeros((halves, N_CLASSES), np.uint64)
-        _core.count_codes(
-            np.ascontiguousarray(grid.codes, np.int32),
-            np.ascontiguousarray(grid.row_classes, np.int32),
-            np.ascontiguousarray(grid.column_classes, np.int32),
-            grid.trellis_rows,
-            FIRST_CLASS,
-            self._counts[halves],
-            self._outside[halves],
-        )
+        count_codes(grid, FIRST_CLASS, self._counts[halves], self._outside[halves])
         for number, vector in (
             (ROW_EXPONENTS, grid.row_exponents),
             (COLUMN_EXPONENTS, grid.column_exponents),
@@ -88,13 +97,11 @@ class GridCounts:
                 self.side_counts[number] += count_integers([vector])
 
     def tables(self) -> list[TableSet]:
-        """Return the grid table set, or nothing if no grid was counted."""
-        if not self._counts:
-            return []
-        (halves, counts), *others = sorted(self._counts.items())
-        if others:
-            raise ValueError("a file holds either plain or trellis grids")
-        return [make_class_tables("grid", counts, self._outside[halves], SYMBOLS)]
+        """Return the grid table sets: that of plain codes, then that of trellis codes, of those that were counted."""
+        return [
+            make_class_tables("grid", self._counts[halves], self._outside[halves], SYMBOLS)
+            for halves in sorted(self._counts)
+        ]
 
 
 def make_class_tables(kind: str, counts: Counts, outside: Counts, symbols: int) -> TableSet:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import partial
-from hashlib import sha256
-from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from tersor.archive.base_model import open_base_model
 from tersor.archive.folder import (
@@ -26,32 +20,34 @@ from tersor.archive.folder import (
     shard_index_name,
 )
 from tersor.archive.index import ArchiveRecord, FileRecord, FolderRecord, SideRecord
-from tersor.archive.inspect import inspect
-from tersor.archive.limits import INDEX_FREE_BYTES, INDEX_NAME, MAX_ELEMENTS, MAX_RANK
-from tersor.archive.writer import ArchiveWriter, producer_name
+from tersor.archive.inspect import GGUF, inspect
+from tersor.archive.writer import Addition, ArchiveWriter, producer_name
 from tersor.codec import CODECS
 from tersor.errors import UnknownNameError, UsageError
-from tersor.layouts.base import Alias, Context, Dense, matrix_shape
-from tersor.layouts.delta import Delta
+from tersor.layouts.base import Context, Dense
 from tersor.layouts.float_tables import float_context
-from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
 from tersor.output import OutputFolder
 from tersor.packing.deltas import Choice, Deltas
-from tersor.packing.guess import guess_floats
+from tersor.packing.parts import (
+    Part,
+    SourceDigest,
+    add_aliases,
+    arrays_of,
+    groups_of,
+    obstacle_of,
+    parts_of,
+    segments_of,
+)
 from tersor.process import peak_rss_bytes
 from tersor.registry import did_you_mean
 from tersor.sources import open_exact
-from tersor.sources.base import ExactSource, TensorBytes
+from tersor.sources.base import ExactSource
 from tersor.sources.folder import Checkpoint, FileEntry, scan
 from tersor.sources.plain import PlainFile
-from tersor.types import FLOAT_DTYPES, TensorSpec
 
 LEVELS = ("fast", "balanced", "max")
 AUTO = "auto"
-RESERVED_NAMES = (INDEX_NAME, "__metadata__")
 PRIMARY_WITHOUT_FILES = "model.tersor.safetensors"
-_HASH_BYTES = 1 << 23
-MAX_LITERAL_BYTES = INDEX_FREE_BYTES // 2
 
 Progress = Callable[[int, int], None]
 Kind = Literal["archive", "side", "changed"]
@@ -156,15 +152,6 @@ def _plan(checkpoint: Checkpoint) -> dict[FileEntry, Kind]:
     return plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One tensor of a file that is packed: bytes are `n_bytes` of the source, read when asked for."""
-
-    spec: TensorSpec
-    read: Callable[[], np.ndarray]
-    release: Callable[[], None]
-
-
 class _Packing:
     """One run of `pack`: writes the archive files one after another, the primary last."""
 
@@ -230,40 +217,63 @@ class _Packing:
         else:
             self._pack_file(primary, folder / names[primary], whole)
 
-    def _context(self, parts: list[_Part]) -> Context:
+    def _context(self, parts: list[Part]) -> Context:
         """Return what one archive file's blocks share: pass 1 counts the floats that its tables are made for."""
         if self._codec not in (AUTO, "rans"):
             return Context(level=self._level, codec=self._codec)
-        return float_context(lambda: _arrays(parts, self._level != "max"), self._level, self._codec)
+        by_name = {part.spec.name: part for part in parts}
 
-    def _provenance(self) -> dict[str, Any]:
-        return {"tool": producer_name(), "command": "pack", "level": self._level, "codec": self._codec}
+        def release(name: str) -> None:
+            if name in by_name:  # what was guessed from bytes has no name
+                by_name[name].release()
+
+        return float_context(
+            lambda: arrays_of(parts, in_blocks=self._level != "max"),
+            self._level,
+            self._codec,
+            self._threads,
+            release,
+        )
+
+    def _provenance(self, kind: str = "") -> dict[str, Any]:
+        """kind: of the source file, recorded where `inspect` cannot count elements without it."""
+        made = {"tool": producer_name(), "command": "pack", "level": self._level, "codec": self._codec}
+        return {**made, "kind": kind} if kind == GGUF else made
 
     def _pack_file(self, entry: FileEntry, target: Path, folder: FolderRecord | None) -> int:
         """Write one archive file; return the CRC-32C of its index."""
         target.parent.mkdir(parents=True, exist_ok=True)
         source = self._open(entry)
-        with source:
-            parts = _parts(source)
+        with source, SourceDigest(source) as digest:
+            parts = parts_of(source)
             chosen = self._choose(parts) if source.kind != "plain" else {}
             context = self._context([part for part in parts if part.spec.name not in chosen])
             with ArchiveWriter(target, context, threads=self._threads, find_ties=True) as writer:
-                for part in parts:
-                    choice = chosen.get(part.spec.name)
-                    writer.add(part.spec, self._value(part, choice), self._advance, part.release)
-                    part.release()
-                    if self._deltas is not None and choice is not None:
-                        self._deltas.release(choice)
-                _add_aliases(source, writer)
-                segments = _segments(source, writer)
-                digest = _source_digest(source)
+                for group in groups_of(parts):
+                    writer.add_all([self._addition(part, chosen) for part in group], self._advance)
+                    self._release(group, chosen)
+                add_aliases(source, writer)
+                segments = segments_of(source, writer)
                 self._advance(source.n_bytes - sum(part.spec.n_bytes for part in parts))
-                record = FileRecord(entry.relative, source.n_bytes, digest, segments)
+                record = FileRecord(entry.relative, source.n_bytes, digest.result(), segments)
                 where = (self._output / entry.relative).parent
                 base = None if self._deltas is None else self._deltas.record(where)
-                return writer.finish([record], self._provenance(), folder, base)
+                return writer.finish([record], self._provenance(source.kind), folder, base)
 
-    def _choose(self, parts: list[_Part]) -> dict[str, Choice]:
+    def _addition(self, part: Part, chosen: dict[str, Choice]) -> Addition:
+        choice = chosen.get(part.spec.name)
+        if self._deltas is None or choice is None:
+            return Addition(part.spec, Dense(part.read()), part.release)
+        return Addition(part.spec, self._deltas.delta(part.spec, part.read(), choice), part.release)
+
+    def _release(self, parts: Sequence[Part], chosen: dict[str, Choice]) -> None:
+        for part in parts:
+            part.release()
+            choice = chosen.get(part.spec.name)
+            if self._deltas is not None and choice is not None:
+                self._deltas.release(choice)
+
+    def _choose(self, parts: list[Part]) -> dict[str, Choice]:
         """Return the tensors that are stored against the base, by name."""
         chosen: dict[str, Choice] = {}
         for part in parts if self._deltas is not None else []:
@@ -275,16 +285,11 @@ class _Packing:
                 self._deltas.release(choice)
         return chosen
 
-    def _value(self, part: _Part, choice: Choice | None) -> Dense | Delta:
-        if self._deltas is None or choice is None:
-            return Dense(part.read())
-        return self._deltas.delta(part.spec, part.read(), choice)
-
     def _open(self, entry: FileEntry) -> ExactSource:
         """Open a file as tensors if its kind restores exactly and the format can hold it, else as plain bytes."""
         reasons: list[str] = []
         source = open_exact(entry.path, reasons.append)
-        obstacle = _obstacle(source)
+        obstacle = obstacle_of(source)
         if obstacle:
             source.close()
             source = PlainFile(entry.path)
@@ -314,100 +319,3 @@ def _archive_names(entries: list[FileEntry]) -> dict[FileEntry, str]:
 def _primary_rank(entry: FileEntry) -> tuple[bool, tuple[int, str]]:
     """Sort key: the model's own weights come first, then what lies nearest the top."""
     return not entry.name.endswith(".safetensors"), nearest_first(entry.relative)
-
-
-def _obstacle(source: ExactSource) -> str:
-    """Return why the format cannot hold a file tensor by tensor, or "". A plain file has one tensor, and fits."""
-    if source.kind == "plain":
-        return ""
-    n_literal_bytes = source.n_bytes - sum(spec.n_bytes for spec in _own_specs(source))
-    if n_literal_bytes > MAX_LITERAL_BYTES:
-        return (
-            f"header and gaps are {n_literal_bytes} bytes and at most {MAX_LITERAL_BYTES} fit into an index"
-        )
-    for spec in source.specs:
-        if spec.name in RESERVED_NAMES:
-            return f"the tensor name {spec.name!r} is reserved"
-        if len(spec.shape) > MAX_RANK:
-            return f"tensor {spec.name!r} has rank {len(spec.shape)} and at most {MAX_RANK} is allowed"
-        if prod(size for size in spec.shape if size) > MAX_ELEMENTS:
-            return f"tensor {spec.name!r} has 2**48 elements or more"
-    return ""
-
-
-def _parts(source: ExactSource) -> list[_Part]:
-    return [
-        _Part(
-            TensorSpec(_free_name(spec.name), spec.dtype, spec.shape),
-            partial(source.read, spec.name),
-            partial(source.release, spec.name),
-        )
-        for spec in _own_specs(source)
-    ]
-
-
-def _own_specs(source: ExactSource) -> list[TensorSpec]:
-    """Return the specs of all tensors but aliases: each byte of the file belongs to one of them at most."""
-    return [spec for spec in source.specs if spec.name not in source.aliases]
-
-
-def _add_aliases(source: ExactSource, writer: ArchiveWriter) -> None:
-    """Store the further names of tensors that a file holds once."""
-    for spec in source.specs:
-        if spec.name in source.aliases:
-            writer.add(spec, Alias(source.aliases[spec.name]))
-
-
-def _free_name(name: str) -> str:
-    """Return the tensor's name; only a plain file can have a reserved one."""
-    return f"{name}_" if name in RESERVED_NAMES else name
-
-
-def _arrays(parts: list[_Part], in_blocks: bool) -> Iterator[tuple[TensorSpec, np.ndarray]]:
-    """Yield what the float tables are made for: the tensors, and what looks like floats in bytes.
-
-    in_blocks: large tensors come one row of blocks at a time, whose counts add up to the same.
-    """
-    for part in parts:
-        array = part.read()
-        if part.spec.dtype == "U8":
-            for guessed in guess_floats(array.reshape(-1)):
-                yield guessed
-                part.release()
-        elif in_blocks and part.spec.dtype in FLOAT_DTYPES and array.nbytes > _HASH_BYTES:
-            for rows in _block_rows(part.spec, array):
-                yield rows
-                part.release()
-        else:
-            yield part.spec, array
-        part.release()
-
-
-def _block_rows(spec: TensorSpec, array: np.ndarray) -> Iterator[tuple[TensorSpec, np.ndarray]]:
-    """Yield the rows of each row of blocks that the dense layout cuts a tensor into."""
-    matrix = array.reshape(matrix_shape(spec))
-    height = choose_blocks(*matrix.shape, DENSE_BLOCK_ELEMENTS).rows
-    for row in range(0, len(matrix), height):
-        rows = matrix[row : row + height]
-        yield TensorSpec(spec.name, spec.dtype, rows.shape), rows
-
-
-def _segments(source: ExactSource, writer: ArchiveWriter) -> list[bytes | int]:
-    return [
-        writer.number(_free_name(part.name))
-        if isinstance(part, TensorBytes)
-        else bytes(source.segment_bytes(part))
-        for part in source.segments()
-    ]
-
-
-def _source_digest(source: ExactSource) -> bytes:
-    """Return the SHA-256 of the whole source file, read through the map that the tensors came from."""
-    digest = sha256()
-    for segment in source.segments():
-        data = source.segment_bytes(segment)
-        for begin in range(0, len(data), _HASH_BYTES):
-            digest.update(data[begin : begin + _HASH_BYTES])
-            if isinstance(segment, TensorBytes):
-                source.release(segment.name)
-    return digest.digest()

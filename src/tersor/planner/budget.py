@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from tersor.errors import BudgetError
 
-# A result must lie in [LOWEST, 1] of the target; the search stops once it is in [GOOD, 1].
-LOWEST = 0.99
-GOOD = 0.997
-AIM = 0.9985
+# A result must lie in [LOWEST, 1] of the target; the search stops once it is in [GOOD, 1]. A measurement is a whole
+# file, so GOOD leaves room for the first one to hit.
+LOWEST = 0.995
+GOOD = 0.9955
+AIM = 0.998
 MAX_MEASUREMENTS = 10
 # log2 of the global step. At the lower end codes have about 13 bits; at the upper end all are zero.
 FINEST, COARSEST = -12.0, 14.0
-_ESTIMATE_TOLERANCE = 0.002
+_ESTIMATE_TOLERANCE = 0.005
 _MAX_ESTIMATES = 14
 
 
@@ -87,7 +88,7 @@ def solve_step(
     """
     position, slope = math.log2(start), -target_bytes / 4.0
     if estimate is not None:
-        position, slope = _solve_estimate(estimate, target_bytes, position, slope)
+        position, slope = solve_estimate(estimate, target_bytes, position, slope)
     search = _Search(measure, target_bytes)
     for _ in range(MAX_MEASUREMENTS):
         n_bytes = search.at(position)
@@ -100,10 +101,14 @@ def solve_step(
     return _best(search)
 
 
-def _solve_estimate(
-    estimate: Callable[[float], float], target: int, position: float, slope: float
+def solve_estimate(
+    estimate: Callable[[float], float], target: int, position: float = -1.0, slope: float | None = None
 ) -> tuple[float, float]:
-    """The position where the estimate meets the target, and the slope there (bytes per octave)."""
+    """The position (log2 of the step) where the estimate meets AIM * target, and the slope there (bytes per octave).
+
+    position, slope: where to start.
+    """
+    target, slope = int(AIM * target), -target / 4.0 if slope is None else slope
     previous: tuple[float, float] | None = None
     for _ in range(_MAX_ESTIMATES):
         value = estimate(2.0**position)
@@ -111,7 +116,7 @@ def _solve_estimate(
             measured = (value - previous[1]) / (position - previous[0])
             slope = min(measured, 0.1 * slope)
         if abs(value / target - 1) < _ESTIMATE_TOLERANCE:
-            break
+            return position + (target - value) / slope, slope  # so near the curve is straight
         previous = position, value
         step = max(-3.0, min(3.0, (target - value) / slope))
         moved = min(max(position + step, FINEST), COARSEST)
@@ -136,7 +141,7 @@ def _best(search: _Search) -> Solution:
             "that, or store the checkpoint without loss (tersor pack)"
         )
     raise BudgetError(
-        f"no step makes a file between 99% and 100% of {target:,} bytes: the nearest are {points[best]:,} and "
+        f"no step makes a file between 99.5% and 100% of {target:,} bytes: the nearest are {points[best]:,} and "
         f"{above:,} bytes; ask for one of those"
     )
 

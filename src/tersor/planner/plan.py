@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,8 +11,13 @@ import numpy as np
 
 from tersor.calibrate.roles import ParameterRole
 from tersor.calibrate.walk import is_small
-from tersor.errors import BudgetError
+from tersor.errors import BudgetError, UsageError
 from tersor.planner.names import match_names
+from tersor.planner.purposes import PURPOSES
+from tersor.quant import QUANTIZERS
+from tersor.quant.info import STATISTICS
+from tersor.recipe import DEFAULT_METHOD, TargetRule
+from tersor.registry import did_you_mean
 from tersor.types import FLOAT_DTYPES, TensorSpec
 
 # "keep" and "alias", or the name of a quantizer.
@@ -23,7 +28,8 @@ Method = str
 class TensorPlan:
     """One tensor's treatment.
 
-    method: "gptq", "rtn" (names of QUANTIZERS), "keep" (stored without loss), "alias" (stored once, as `target`).
+    method: a name of QUANTIZERS, "keep" (stored without loss), "alias" (stored once, as `target`).
+    options: the method's own options (bits, group_size, ...); what is not given has the method's default.
     parameter: the model's name for it, which statistics go by; None if the model has no such parameter.
     is_fixed: its step does not follow the budget (small tensors).
     is_transposed: its matrix is the transpose of its last two dimensions.
@@ -36,10 +42,22 @@ class TensorPlan:
     is_fixed: bool = False
     is_transposed: bool = False
     target: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_quantized(self) -> bool:
         return self.method not in ("keep", "alias")
+
+    @property
+    def follows_options(self) -> bool:
+        """Its size is set by its method's options, not by the global step."""
+        is_free = self.is_quantized and not self.is_fixed
+        return is_free and QUANTIZERS.get(self.method).info.budget == "options"
+
+    @property
+    def follows_step(self) -> bool:
+        """Its size is set by the global step."""
+        return self.is_quantized and not self.is_fixed and not self.follows_options
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
@@ -54,6 +72,11 @@ class Plan:
     """Every tensor of a checkpoint, once, in its order."""
 
     tensors: tuple[TensorPlan, ...]
+
+    @property
+    def follows_step(self) -> bool:
+        """Some tensor's size is set by the global step."""
+        return any(tensor.follows_step for tensor in self.tensors)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values, one object per tensor."""
@@ -78,24 +101,36 @@ class Plan:
         return "\n".join(line.rstrip() for line in lines)
 
 
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the recipe says about methods. rules: exceptions, the first that fits a tensor's name counts."""
+
+    method: str = DEFAULT_METHOD
+    options: Mapping[str, Any] = field(default_factory=dict)
+    rules: Sequence[TargetRule] = ()
+    purpose: str = "storage"
+
+
 def make_plan(
     specs: Sequence[TensorSpec],
     roles: Mapping[str, ParameterRole],
     *,
     aliases: Mapping[str, str] | None = None,
-    skip: Sequence[str] = (),
+    wishes: Wishes | None = None,
 ) -> Plan:
     """Decide a method for every tensor.
 
     roles: of the model loaded from the checkpoint (`calibrate.parameter_roles`); names may differ by a prefix.
-    aliases: tied tensor -> the tensor that holds its values. skip: glob patterns of names to keep without loss.
+    aliases: tied tensor -> the tensor that holds its values.
+    Raises: UsageError for a rule that fits no tensor.
     """
-    ties = aliases or {}
+    ties, wanted = aliases or {}, wishes or Wishes()
+    _check_rules(wanted.rules, [spec.name for spec in specs])
     parameters = match_names(
         {spec.name: spec.shape for spec in specs}, {n: role.shape for n, role in roles.items()}
     )
     return Plan(
-        tuple(_plan_tensor(spec, roles.get(parameters.get(spec.name, "")), ties, skip) for spec in specs)
+        tuple(_plan_tensor(spec, roles.get(parameters.get(spec.name, "")), ties, wanted) for spec in specs)
     )
 
 
@@ -123,8 +158,17 @@ def untouched(plan: Plan) -> str:
     )
 
 
+def _check_rules(rules: Sequence[TargetRule], names: Sequence[str]) -> None:
+    for number, rule in enumerate(rules):
+        if not any(fnmatchcase(name, rule.match) for name in names):
+            raise UsageError(
+                f"recipe: targets[{number}]: {rule.match!r} fits no tensor{did_you_mean(rule.match, names)} "
+                "`tersor inspect --tensors` lists names; * stands for any part of one"
+            )
+
+
 def _plan_tensor(
-    spec: TensorSpec, role: ParameterRole | None, aliases: Mapping[str, str], skip: Sequence[str]
+    spec: TensorSpec, role: ParameterRole | None, aliases: Mapping[str, str], wishes: Wishes
 ) -> TensorPlan:
     parameter = role.name if role else None
     if spec.name in aliases:
@@ -134,14 +178,60 @@ def _plan_tensor(
         return TensorPlan(spec, "keep", f"{spec.dtype} is not a float type that is quantized", parameter)
     if spec.n_elements == 0:
         return TensorPlan(spec, "keep", "no elements", parameter)
-    pattern = next((pattern for pattern in skip if fnmatchcase(spec.name, pattern)), None)
-    if pattern is not None:
-        return TensorPlan(spec, "keep", f"skipped by {pattern!r}", parameter)
-    if is_small(spec.shape):
-        return TensorPlan(spec, "rtn", "small: fixed precision", parameter, is_fixed=True)
+    rule = next((rule for rule in wishes.rules if fnmatchcase(spec.name, rule.match)), None)
+    if rule is not None and rule.keep:
+        return TensorPlan(spec, "keep", f"kept by the rule {rule.match!r}", parameter)
+    if is_small(spec.shape) and (rule is None or rule.method is None):
+        return _small(spec, parameter, wishes.purpose)
+    if wishes.purpose in PURPOSES and (why := PURPOSES[wishes.purpose].why_not(spec, role)):
+        return TensorPlan(spec, "keep", why, parameter)
+    return _quantized(spec, role, rule, wishes)
+
+
+def _small(spec: TensorSpec, parameter: str | None, purpose: str) -> TensorPlan:
+    if purpose in PURPOSES:
+        return TensorPlan(spec, "keep", f"small: {purpose} takes it as it is", parameter)
+    return TensorPlan(spec, "rtn", "small: fixed precision", parameter, is_fixed=True)
+
+
+def _quantized(
+    spec: TensorSpec, role: ParameterRole | None, rule: TargetRule | None, wishes: Wishes
+) -> TensorPlan:
+    """A tensor that is quantized: with the rule's method, the recipe's, or what works without their statistics."""
+    method = wishes.method if rule is None or rule.method is None else rule.method
+    options = dict(wishes.options) if method == wishes.method else {}
+    options |= {} if rule is None else rule.options
+    info = QUANTIZERS.get(method).info
+    why = _what(role) if rule is None else f"{_what(role)}; rule {rule.match!r}"
+    if info.needs - _known_of(role):
+        missing = ", ".join(sorted(info.needs - _known_of(role)))
+        method = _WITHOUT_STATISTICS[info.budget]
+        known = QUANTIZERS.get(method).info.options
+        options = {name: value for name, value in options.items() if name in known}
+        why += f"; no {missing} for {info.name}"
+    elif wishes.purpose in PURPOSES:
+        why += f"; {wishes.purpose}: {PURPOSES[wishes.purpose].what}"
+    is_transposed = role is not None and role.is_transposed
+    parameter = None if role is None else role.name
+    return TensorPlan(spec, method, why, parameter, is_transposed=is_transposed, options=options)
+
+
+# What quantizes a tensor that a method lacks statistics for, by what sets the method's size.
+_WITHOUT_STATISTICS = {"step": "rtn", "options": "fixed"}
+
+
+def _what(role: ParameterRole | None) -> str:
     if role is None:
-        return TensorPlan(spec, "rtn", "not a parameter of the model: no statistics")
+        return "not a parameter of the model: no statistics"
     if role.kind == "other":
-        return TensorPlan(spec, "rtn", "neither linear nor embedding: no input statistics", parameter)
-    kind = "token embedding" if role.kind == "embedding" and role.is_vocabulary else role.kind
-    return TensorPlan(spec, "gptq", kind, parameter, is_transposed=role.is_transposed)
+        return "neither linear nor embedding: no input statistics"
+    return "token embedding" if role.kind == "embedding" and role.is_vocabulary else role.kind
+
+
+def _known_of(role: ParameterRole | None) -> frozenset[str]:
+    """The statistics that calibration can collect for a parameter."""
+    if role is None or role.kind == "other":
+        return frozenset()
+    if role.kind == "embedding":
+        return frozenset({"factor", "hessian", "row_weights"})
+    return STATISTICS

@@ -8,9 +8,11 @@ import numpy as np
 
 from tersor.calibrate.statistics import Statistics
 from tersor.layouts.grid import Grid
+from tersor.layouts.grid_tables import count_codes
 from tersor.planner.execute import ReadTensor, quantize_tensor
 from tersor.planner.plan import Plan, TensorPlan
 from tersor.quant.classes import exponent_bits
+from tersor.quant.code_lengths import FIRST_CLASS, N_CLASSES, REACH, CodeLengths, fitted_lengths
 
 SAMPLE_ELEMENTS = 1 << 16
 MIN_SAMPLE_ROWS = 32
@@ -21,30 +23,41 @@ BYTES_PER_FILE = 600
 BITS_PER_TABLE_ENTRY = 8.0
 # Coded streams lie this much above the entropy (DESIGN 4: .015-.03 bit at about 3 bits).
 CODER_OVERHEAD = 1.006
-_CLASS_OFFSET = 80
-_N_CLASSES = 241
 _N_SYMBOLS = 128
+_RANGE = 255
+
+
+def _symbols(magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(symbol, number of raw low bits) of each magnitude: below 16 its own symbol, else exponent and two bits."""
+    exponents = np.frexp(np.maximum(magnitudes, 1).astype(np.float64))[1] - 1  # floor(log2)
+    low_bits = np.where(magnitudes >= 16, exponents - 2, 0)
+    coarse = 4 * exponents + ((magnitudes >> low_bits) & 3)  # 16 -> 16, 31 -> 19, 32 -> 20
+    return np.where(magnitudes >= 16, coarse, magnitudes), low_bits
+
+
+_SYMBOL_OF, _LOW_BITS_OF = _symbols(np.arange(_RANGE + 1))
+_FIRST_OF_SYMBOL = np.flatnonzero(np.diff(_SYMBOL_OF, prepend=-1))
 
 
 @dataclass(slots=True)
 class RateMeter:
-    """Histograms of code symbols by entropy class, over the whole file.
+    """Histograms of code magnitudes by trellis half and entropy class, over the whole file.
 
     A magnitude below 16 is its own symbol; larger ones are a symbol of exponent and two leading bits, the rest raw.
     """
 
-    counts: np.ndarray = field(default_factory=lambda: np.zeros((_N_CLASSES, _N_SYMBOLS)))
+    counts: dict[int, np.ndarray] = field(default_factory=dict)  # halves -> (halves, N_CLASSES, _N_SYMBOLS)
     raw_bits: float = 0.0
 
     def add(self, grid: Grid, scale: float) -> None:
         """Count a grid's codes `scale` times, and its exponents; row exponents scale with the rows."""
-        magnitudes = np.abs(grid.codes)
-        classes = grid.row_classes[:, None].astype(np.int64) + grid.column_classes[None, :]
-        classes = np.clip(classes + _CLASS_OFFSET, 0, _N_CLASSES - 1)
-        symbols, low_bits = _symbols(magnitudes)
-        found = np.bincount((classes * _N_SYMBOLS + symbols).ravel(), minlength=self.counts.size)
-        self.counts += scale * found.reshape(self.counts.shape)
-        self.raw_bits += scale * (float(low_bits.sum()) + float(np.count_nonzero(magnitudes)))
+        halves = 2 if grid.trellis_rows else 1
+        if halves not in self.counts:
+            self.counts[halves] = np.zeros((halves, N_CLASSES, _N_SYMBOLS))
+        found = self._count_near(grid, halves) + self._count_far(grid, halves)
+        self.counts[halves] += scale * found[:, :, :_N_SYMBOLS]
+        # Bits below a symbol, and the sign of all but zeros.
+        self.raw_bits += scale * float((found[:, :, 1:] * (1 + _raw_bits_of_symbols())).sum())
         for rows in (grid.row_exponents, grid.row_classes):
             self.raw_bits += exponent_bits(rows) * (
                 scale if rows.min(initial=0) != rows.max(initial=0) else 1.0
@@ -52,14 +65,106 @@ class RateMeter:
         for columns in (grid.column_exponents, grid.column_classes):
             self.raw_bits += exponent_bits(columns)
 
+    def _count_near(self, grid: Grid, halves: int) -> np.ndarray:
+        """Symbols of the codes within +-_RANGE."""
+        counts = np.zeros((halves, N_CLASSES, 2 * _RANGE + 1), np.uint64)
+        outside = np.zeros((halves, N_CLASSES), np.uint64)
+        count_codes(grid, FIRST_CLASS, counts, outside)
+        magnitudes = counts[:, :, _RANGE:].astype(np.float64)
+        magnitudes[:, :, 1:] += counts[:, :, _RANGE - 1 :: -1]
+        found = np.zeros((halves, N_CLASSES, _N_SYMBOLS))
+        found[:, :, _SYMBOL_OF[_FIRST_OF_SYMBOL]] = np.add.reduceat(magnitudes, _FIRST_OF_SYMBOL, axis=2)
+        return found
+
+    def _count_far(self, grid: Grid, halves: int) -> np.ndarray:
+        """Symbols of the codes beyond +-_RANGE, all in the first half."""
+        found = np.zeros((halves, N_CLASSES, _N_SYMBOLS))
+        magnitudes = np.abs(grid.codes)
+        rows, columns = np.nonzero(magnitudes > _RANGE)
+        if len(rows):
+            classes = grid.row_classes[rows].astype(np.int64) + grid.column_classes[columns] - FIRST_CLASS
+            symbols, _ = _symbols(magnitudes[rows, columns])
+            np.add.at(found[0], (np.clip(classes, 0, N_CLASSES - 1), symbols), 1.0)
+        return found
+
     def n_bytes(self) -> float:
         """Entropy of the symbols given their class, raw bits, and the tables."""
-        totals = self.counts.sum(axis=1, keepdims=True)
-        used = self.counts > 0
-        shares = self.counts[used] / np.broadcast_to(totals, self.counts.shape)[used]
-        entropy = -float((self.counts[used] * np.log2(shares)).sum())
-        tables = BITS_PER_TABLE_ENTRY * int(used.sum())
-        return (CODER_OVERHEAD * (entropy + self.raw_bits) + tables) / 8
+        bits, tables = self.raw_bits, 0.0
+        for counts in self.counts.values():
+            totals = np.broadcast_to(counts.sum(axis=2, keepdims=True), counts.shape)
+            used = counts > 0
+            bits -= float((counts[used] * np.log2(counts[used] / totals[used])).sum())
+            tables += BITS_PER_TABLE_ENTRY * int(used.sum())
+        return (CODER_OVERHEAD * bits + tables) / 8
+
+    def code_lengths(self) -> CodeLengths | None:
+        """What codes cost by the histograms so far: of trellis codes if there are any; None if nothing was counted."""
+        if not self.counts:
+            return None
+        counts = self.counts[max(self.counts)]
+        magnitudes = np.arange(REACH + 1)
+        spread = counts[:, :, _SYMBOL_OF[magnitudes]] / np.exp2(_LOW_BITS_OF[magnitudes])
+        spread[:, :, REACH] += counts[:, :, _SYMBOL_OF[REACH] + 1 :].sum(axis=2)
+        return fitted_lengths(spread)
+
+
+def _raw_bits_of_symbols() -> np.ndarray:
+    """Low bits of the symbols from 1 on."""
+    symbols = np.arange(1, _N_SYMBOLS)
+    return np.where(symbols >= 16, symbols // 4 - 2, 0)
+
+
+class SizeEstimator:
+    """Estimates the bytes of an archive at a global step, from about `sample_elements` codes of every tensor.
+
+    Each estimate rounds with the code lengths that the one before it found (the first: a built-in prior), so after a
+    search they fit the step that was found; the full pass takes them from here.
+    """
+
+    def __init__(
+        self,
+        read: ReadTensor,
+        plan: Plan,
+        statistics: Statistics,
+        *,
+        threads: int = 1,
+        rate_weight: float | None = None,
+        sample_elements: int = SAMPLE_ELEMENTS,
+    ) -> None:
+        self._read, self._plan, self._statistics = read, plan, statistics
+        self._threads, self._rate_weight, self._sample_elements = threads, rate_weight, sample_elements
+        self.code_lengths: CodeLengths | None = None
+
+    def __call__(self, delta: float) -> float:
+        """Estimated bytes at `delta`."""
+        meter = RateMeter()
+        fixed = float(BYTES_PER_FILE)
+        for tensor in self._plan.tensors:
+            fixed += BYTES_PER_TENSOR + len(tensor.spec.name) / 3
+            if tensor.method == "keep":
+                fixed += tensor.spec.n_bytes
+            elif tensor.is_quantized:
+                meter.add(*self._sample(tensor, delta))
+        self.code_lengths = meter.code_lengths()
+        return fixed + meter.n_bytes()
+
+    def _sample(self, tensor: TensorPlan, delta: float) -> tuple[Grid, float]:
+        """The grid of evenly spaced rows, and how many rows each stands for."""
+        n_rows, n_columns = tensor.matrix_shape
+        wanted = max(MIN_SAMPLE_ROWS, self._sample_elements // max(1, n_columns))
+        stride = max(1, n_rows // wanted)
+        rows = slice(stride // 2, None, stride) if stride > 1 else slice(None)
+        grid = quantize_tensor(
+            self._read,
+            tensor,
+            self._statistics,
+            delta,
+            threads=self._threads,
+            rate_weight=self._rate_weight,
+            code_lengths=self.code_lengths,
+            rows=rows,
+        )
+        return grid, n_rows / len(range(*rows.indices(n_rows)))
 
 
 def estimate_bytes(
@@ -69,36 +174,10 @@ def estimate_bytes(
     delta: float,
     *,
     threads: int = 1,
-    rate_weight: float = 0.05,
+    rate_weight: float | None = None,
     sample_elements: int = SAMPLE_ELEMENTS,
 ) -> float:
-    """Estimated bytes of the archive at `delta`, from about sample_elements codes of every tensor."""
-    meter = RateMeter()
-    fixed = float(BYTES_PER_FILE)
-    for tensor in plan.tensors:
-        fixed += BYTES_PER_TENSOR + len(tensor.spec.name) / 3
-        if tensor.method == "keep":
-            fixed += tensor.spec.n_bytes
-        elif tensor.is_quantized:
-            rows, scale = _sample(tensor, sample_elements)
-            grid = quantize_tensor(
-                read, tensor, statistics, delta, threads=threads, rate_weight=rate_weight, rows=rows
-            )
-            meter.add(grid, scale)
-    return fixed + meter.n_bytes()
-
-
-def _sample(tensor: TensorPlan, sample_elements: int) -> tuple[slice, float]:
-    """Evenly spaced rows, and how many rows each stands for."""
-    n_rows, n_columns = tensor.matrix_shape
-    wanted = max(MIN_SAMPLE_ROWS, sample_elements // max(1, n_columns))
-    stride = max(1, n_rows // wanted)
-    return slice(stride // 2, None, stride), n_rows / len(range(stride // 2, n_rows, stride))
-
-
-def _symbols(magnitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(symbol, number of raw low bits) of each magnitude."""
-    exponents = np.frexp(np.maximum(magnitudes, 1).astype(np.float64))[1] - 1  # floor(log2)
-    low_bits = np.where(magnitudes >= 16, exponents - 2, 0)
-    coarse = 4 * exponents + ((magnitudes >> low_bits) & 3)  # 16 -> 16, 31 -> 19, 32 -> 20
-    return np.where(magnitudes >= 16, coarse, magnitudes), low_bits
+    """Estimated bytes of the archive at `delta`: one call of a new SizeEstimator."""
+    return SizeEstimator(
+        read, plan, statistics, threads=threads, rate_weight=rate_weight, sample_elements=sample_elements
+    )(delta)

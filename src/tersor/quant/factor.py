@@ -26,7 +26,9 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
             "the Hessian holds NaN or infinity; check the calibration text and the model's dtype"
         )
     # H = R R' with R upper (Cholesky of the matrix read backwards), so U = R^-1: one factorisation, one inverse.
-    backwards = torch.from_numpy(hessian[::-1, ::-1] / np.float64(mean if mean > 0 else 1.0))
+    # In torch's memory, whose alignment is always the same: the last bits of the result may depend on it.
+    backwards = torch.empty(hessian.shape, dtype=torch.float64)
+    np.divide(hessian[::-1, ::-1], np.float64(mean if mean > 0 else 1.0), out=backwards.numpy())
     for _ in range(MAX_DAMPING_ROUNDS):
         backwards.diagonal().add_(damping)
         lower, failed = torch.linalg.cholesky_ex(backwards)
@@ -39,6 +41,14 @@ def inverse_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
         )
     del backwards  # of a wide layer each of these is large
     return _upper_inverse(lower)
+
+
+def inverse_row_factor(hessian: np.ndarray, damping: float) -> np.ndarray:
+    """Lower triangular L (float32, contiguous) with G^-1 = LL', G = hessian / mean diagonal + damping * identity.
+
+    hessian: of a layer's outputs; damping: as in `inverse_factor`, of which this is the transpose.
+    """
+    return np.ascontiguousarray(inverse_factor(hessian, damping).T)
 
 
 def _upper_inverse(lower: torch.Tensor) -> np.ndarray:

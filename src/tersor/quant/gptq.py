@@ -7,11 +7,21 @@ import numpy as np
 from tersor.errors import UsageError
 from tersor.layouts.grid import Grid
 from tersor.quant.base import QuantConfig, TensorStatistics, check_arguments
+from tersor.quant.info import MethodInfo, describes
 from tersor.quant.rounding import round_to_grid
 from tersor.quant.rtn import row_step_exponents
 from tersor.quant.steps import quarter_octaves
 
 
+@describes(
+    MethodInfo(
+        name="gptq",
+        budget="step",
+        source="Frantar et al. 2022, arXiv:2210.17323; column steps: WaterSIC, arXiv:2603.04956",
+        summary="column after column with error feedback, unbounded codes, one step per column",
+        needs=frozenset({"factor"}),
+    )
+)
 def quantize_gptq(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
     """Round column after column, each error compensated by the columns not yet rounded.
 
@@ -22,6 +32,7 @@ def quantize_gptq(weight: np.ndarray, config: QuantConfig, stats: TensorStatisti
         (column steps).
     """
     check_arguments(weight, config, stats)
+    quantize_gptq.info.resolve(config.options)
     if stats.factor is None:
         raise UsageError("gptq needs input statistics (stats.factor); calibrate first, or use rtn")
     diagonal = np.ascontiguousarray(np.diagonal(stats.factor)).astype(np.float64)

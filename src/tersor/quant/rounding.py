@@ -11,6 +11,7 @@ from tersor.quant.base import QuantConfig
 from tersor.quant.classes import choose_classes, expected_classes
 from tersor.quant.steps import QUARTERS_PER_OCTAVE, steps_of
 
+DEFAULT_RATE_WEIGHT = 0.05  # figures: QuantConfig
 # Slope of the code length of a Laplacian of rms scale s: sqrt(2) log2(e) / s bits per unit, halved because
 # minimising (u - k)^2 + rate_weight * slope * |k| moves the threshold by half of rate_weight * slope.
 _HALF_SLOPE = 0.5 * 2**0.5 * 1.4426950408889634
@@ -38,7 +39,7 @@ def round_to_grid(
             _NO_FACTOR if factor is None else np.ascontiguousarray(factor, np.float32),
             row_steps,
             column_steps,
-            _dead_zones(row_classes, config.rate_weight * _HALF_SLOPE),
+            _dead_zones(row_classes, config.rate_weight_or(DEFAULT_RATE_WEIGHT) * _HALF_SLOPE),
             _dead_zones(column_classes, 1.0),
             codes,
             config.threads,

@@ -89,6 +89,10 @@ BLOCK_TYPES: dict[int, BlockType] = {
 }
 
 
+ELEMENTS_OF_BLOCK = {block.n_bytes: block.n_elements for block in BLOCK_TYPES.values()}
+"""Elements of a block by its bytes; types whose blocks are equally long have equally many."""
+
+
 def gguf_block_fields(name: str) -> tuple[BlockField, ...]:
     """Return the parts of a block of a quantized type ("Q4_1"), in the order of its bytes.
 

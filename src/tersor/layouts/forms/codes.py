@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import inf
+
 import numpy as np
 import numpy.typing as npt
 
@@ -26,12 +29,22 @@ Classes = npt.NDArray[np.int32]
 
 def codes_of(data: Bytes, unit: int) -> Codes:
     """Return the codes that bytes of any shape (rows, n) hold: (rows, n), or (rows, 2 n) of packed INT4."""
+    if unit in (INT4, UINT4):  # two at a time: numpy picks single elements much faster than rows
+        return _codes_of_bytes(unit).view(np.int64).reshape(-1)[data].view(np.int32).reshape(len(data), -1)
+    codes: Codes = _codes_of_bytes(unit)[data]
+    return codes
+
+
+@cache
+def _codes_of_bytes(unit: int) -> Codes:
+    """The codes that each byte holds: (256,), or (256, 2) of packed INT4."""
+    data = np.arange(256, dtype=np.uint8)
     if unit == INT8:
         return data.view(np.int8).astype(np.int32)
     if unit == UINT8:
         return data.astype(np.int32) - 128
     if unit in (INT4, UINT4):
-        halves: Codes = np.stack((data & 15, data >> 4), axis=-1).reshape(len(data), -1).astype(np.int32)
+        halves: Codes = np.stack((data & 15, data >> 4), axis=-1).astype(np.int32)
         return halves - 8 if unit == UINT4 else (halves ^ 8) - 8
     magnitude = (data & 127).astype(np.int32)
     negative = np.where(magnitude, -magnitude, -128)
@@ -71,23 +84,33 @@ def _class_of(mean: npt.NDArray[np.float64], unit: int) -> Classes:
     return rounded
 
 
-def choose_unit(dtype: str, matrix: npt.NDArray[np.generic], *, has_tables: bool = False) -> int | None:
+def choose_unit(dtype: str, matrix: npt.NDArray[np.generic]) -> int | None:
     """Return the unit that codes a matrix (rows, columns) of a dtype best, judged on a sample of its rows.
 
-    has_tables: the file has tables for it; without, their size counts.
-    None if none of them saves anything that codes for single bytes would not.
+    None if none of them saves anything, their tables counted, that codes for single bytes would not.
+    """
+    unit, share, plain = estimate(dtype, matrix, _SAMPLE_BYTES, ENTRY_BITS)
+    return unit if share < plain else None
+
+
+def estimate(
+    dtype: str, matrix: npt.NDArray[np.generic], sample_bytes: int, entry_bits: float
+) -> tuple[int, float, float]:
+    """Return the best unit, the share of a matrix (rows, columns) that it takes, and that of codes for single bytes.
+
+    The unit's share is infinite if no unit suits. entry_bits: what each entry of a table costs.
     """
     rows, columns = matrix.shape
     if dtype not in UNITS_OF or rows < 2 or columns < MIN_ROW or matrix.size < MIN_CODES:
-        return None
-    step = max(matrix.nbytes // _SAMPLE_BYTES, 1)
+        return 0, inf, 1.0
+    step = max(matrix.nbytes // sample_bytes, 1)
     sample = np.ascontiguousarray(matrix[::step]).view(np.uint8)
     scale = rows / len(sample)
-    entry_bits = 0.0 if has_tables else ENTRY_BITS
     costs = {unit: _cost(sample, unit, scale, entry_bits) for unit in UNITS_OF[dtype]}
     best = min(costs, key=lambda unit: costs[unit])
-    plain = min(scale * entropy_bits(np.bincount(sample.reshape(-1), minlength=256)), 8.0 * matrix.size)
-    return best if costs[best] < plain else None
+    plain = scale * entropy_bits(np.bincount(sample.reshape(-1), minlength=256))
+    n_bits = 8.0 * matrix.size
+    return best, costs[best] / n_bits, min(plain / n_bits, 1.0)
 
 
 def _cost(sample: Bytes, unit: int, scale: float, entry_bits: float) -> float:
@@ -101,8 +124,18 @@ def _cost(sample: Bytes, unit: int, scale: float, entry_bits: float) -> float:
     n_classes = int(sums.max()) + 1
     counts = np.bincount((sums * n_values + codes - low).reshape(-1), minlength=n_classes * n_values)
     by_class = counts.reshape(n_classes, n_values)
-    bits = sum(scale * entropy_bits(count) + entry_bits * np.count_nonzero(count) for count in by_class)
-    return float(bits + scale * entropy_bits(np.unique(row_class, return_counts=True)[1]))
+    bits = (
+        _times_log2(by_class.sum(axis=1))
+        - _times_log2(by_class)
+        + entropy_bits(np.bincount(row_class - row_class.min()))
+    )
+    return scale * bits + entry_bits * np.count_nonzero(by_class)
+
+
+def _times_log2(counts: npt.NDArray[np.integer]) -> float:
+    """The sum of n log2 n."""
+    used = counts[counts > 0].astype(np.float64)
+    return float((used * np.log2(used)).sum())
 
 
 def has_code_tables(context: Context) -> bool:

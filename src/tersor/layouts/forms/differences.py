@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tersor import _core
 from tersor.layouts.base import Context
-from tersor.layouts.forms.parts import BYTE_CODECS, FORM_DIFFERENCES, Bytes, Reader, Scope, entropy, misfit
+from tersor.layouts.forms.parts import BYTE_CODECS, FORM_DIFFERENCES, Bytes, Reader, Scope, misfit
 from tersor.layouts.forms.planes import decode_body, encode_body
 
 WIDTHS = (2, 4, 8)
@@ -38,16 +39,16 @@ def restore(zigzag: Integers, order: int) -> Integers:
 
 
 def choose_order(values: Integers) -> int | None:
-    """Return the order whose planes have least entropy on a sample; None if the values themselves do no worse."""
+    """Return the order whose planes have fewest bits on a sample; None if the values themselves do no worse."""
     sample = values[len(values) // 2 :][:SAMPLE_ELEMENTS] if len(values) > 2 * SAMPLE_ELEMENTS else values
-    costs = {order: _plane_entropy(transform(sample, order)) for order in (VALUES, DIFFERENCES)}
+    costs = {order: _plane_bits(transform(sample, order)) for order in (VALUES, DIFFERENCES)}
     best = min(costs, key=lambda order: costs[order])
-    return best if costs[best] < _plane_entropy(sample) else None
+    return best if costs[best] < _plane_bits(sample) else None
 
 
-def _plane_entropy(values: Integers) -> float:
-    planes = values.view(np.uint8).reshape(len(values), -1)
-    return sum(entropy(planes[:, number]) for number in range(planes.shape[1]))
+def _plane_bits(values: Integers) -> float:
+    data, width = values.view(np.uint8), values.itemsize
+    return sum(_core.plane_bits(data, number, width) for number in range(width))
 
 
 def encode(values: Integers, order: int, context: Context) -> bytes:

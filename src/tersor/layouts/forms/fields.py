@@ -6,11 +6,10 @@ Nothing here knows any record: positions join a group when their histograms code
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from tersor import _core
 from tersor.layouts.base import Context
 from tersor.layouts.forms.parts import (
     BYTE_CODECS,
@@ -20,16 +19,12 @@ from tersor.layouts.forms.parts import (
     Scope,
     decode_bytes,
     encode_plane,
-    entropy_bits,
     misfit,
     read_plane_head,
 )
 
 MIN_STRIDE, MAX_STRIDE, MAX_GROUPS = 2, 255, 32
-SAMPLE_RECORDS = 1 << 14
-_TABLE_BITS, _ENTRY_BITS = 200.0, 4.0  # about what a codec's table and each of its entries cost
-
-Histogram = npt.NDArray[np.int64]
+SAMPLE_BYTES = 1 << 18
 
 
 @dataclass(slots=True)
@@ -58,77 +53,14 @@ def learn_groups(data: Bytes, stride: int) -> tuple[list[Group], float]:
     those of a scale and a minimum, may refer to one another.
     """
     records = data[: len(data) // stride * stride].reshape(-1, stride)
-    if len(records) > SAMPLE_RECORDS:
-        first = (len(records) - SAMPLE_RECORDS) // 2
-        records = records[first : first + SAMPLE_RECORDS]
+    n_sample = SAMPLE_BYTES // stride
+    if len(records) > n_sample:
+        first = (len(records) - n_sample) // 2
+        records = records[first : first + n_sample]
     scale = len(data) / max(records.size, 1)
-    counts = [np.bincount(records[:, position], minlength=256) for position in range(stride)]
-    learned = _Learned([[position] for position in range(stride)], counts, scale)
-    learned.join_neighbours()
-    learned.join_any()
-    groups, bits = _refer(records, learned, scale)
+    learned, bits = _core.learn_field_groups(np.ascontiguousarray(records), scale)
+    groups = [Group(positions, None if reference < 0 else reference) for positions, reference in learned]
     return groups, bits / (8 * max(len(data), 1))
-
-
-class _Learned:
-    """Groups with their histograms and costs in bits, on the way to fewer."""
-
-    def __init__(self, positions: list[list[int]], counts: list[Histogram], scale: float) -> None:
-        self.positions, self.counts, self._scale = positions, counts, scale
-        self.bits = [_bits(count, scale) for count in counts]
-
-    def join_neighbours(self) -> None:
-        costs = [_bits(a + b, self._scale) for a, b in pairwise(self.counts)]
-        while costs:
-            savings = [self.bits[i] + self.bits[i + 1] - cost for i, cost in enumerate(costs)]
-            best = int(np.argmax(savings))
-            if savings[best] <= 0 and len(self.bits) <= MAX_GROUPS:
-                return
-            self._join(best, best + 1, costs.pop(best))
-            for i in (best - 1, best):
-                if 0 <= i < len(costs):
-                    costs[i] = _bits(self.counts[i] + self.counts[i + 1], self._scale)
-
-    def join_any(self) -> None:
-        while True:
-            best = (0.0, 0, 0, 0.0)
-            for a, b in combinations(range(len(self.bits)), 2):
-                cost = _bits(self.counts[a] + self.counts[b], self._scale)
-                best = max(best, (self.bits[a] + self.bits[b] - cost, a, b, cost))
-            if best[0] <= 0:
-                return
-            self._join(*best[1:])
-
-    def _join(self, a: int, b: int, cost: float) -> None:
-        self.positions[a] += self.positions.pop(b)
-        self.counts[a] = self.counts[a] + self.counts.pop(b)
-        self.bits[a] = cost
-        del self.bits[b]
-
-
-def _refer(records: Bytes, learned: _Learned, scale: float) -> tuple[list[Group], float]:
-    """Return the groups, each lone position less an earlier lone one where that saves bits, and their cost."""
-    groups, total = [], 0.0
-    lone: list[int] = []
-    for positions, bits in zip(learned.positions, learned.bits, strict=True):
-        best: tuple[float, int | None] = (bits, None)
-        if len(positions) == 1:
-            for reference in lone:
-                difference = records[:, positions[0]] - records[:, reference]
-                cost = _bits(np.bincount(difference, minlength=256), scale)
-                best = (cost, reference) if cost < best[0] else best
-            lone.append(positions[0])
-        groups.append(Group(positions, best[1]))
-        total += best[0]
-    return groups, total
-
-
-def _bits(counts: Histogram, scale: float) -> float:
-    """Bits of a group of these counts, with its table; no more than raw."""
-    n_used, total = np.count_nonzero(counts), int(counts.sum())
-    return float(
-        min(scale * entropy_bits(counts) + _TABLE_BITS + _ENTRY_BITS * n_used, 8 * scale * total + 8)
-    )
 
 
 def encode(data: Bytes, stride: int, groups: list[Group], context: Context) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from tersor.layouts.tables import (
 
 MAX_ZEROS = 16
 _WORTH_BITS = 1 << 12  # a side table and the flags of a few rows cost about a quarter of it
-_CHUNK_ROWS = 1 << 10
+_CHUNK_BYTES = 1 << 23
 
 Words = npt.NDArray[np.uint16]
 
@@ -46,22 +47,18 @@ def low_halves(block: npt.NDArray[Any]) -> Words:
     return np.ascontiguousarray(block.view("<u2")[:, ::2])
 
 
-def trailing_zeros(low: Words) -> npt.NDArray[np.uint8]:
-    """Return for each row how many of its lowest bits (0 to 16) are zero in all elements."""
-    used = np.bitwise_or.reduce(low, axis=1).astype(np.int32)
-    lowest = np.where(used, used & -used, 1 << MAX_ZEROS)
-    return np.log2(lowest).astype(np.uint8)  # exact: powers of two
+def count_narrow_rows(matrix: npt.NDArray[Any], pause: Callable[[], None] | None = None) -> Counts:
+    """Histogram (64,) of the trailing zeros of an F32 matrix's rows, all 0 if leaving them out would not pay.
 
-
-def count_narrow_rows(matrix: npt.NDArray[Any]) -> Counts:
-    """Histogram (64,) of the trailing zeros of an F32 matrix's rows, all 0 if leaving them out would not pay."""
-    zeros = np.concatenate(
-        [
-            trailing_zeros(low_halves(matrix[row : row + _CHUNK_ROWS]))
-            for row in range(0, len(matrix), _CHUNK_ROWS)
-        ]
-    )
-    saved = int(zeros.sum()) * matrix.shape[1]
+    pause: called whenever a few MB have been read.
+    """
+    zeros = np.empty(len(matrix), np.uint8)
+    n_rows = max(_CHUNK_BYTES // max(matrix.itemsize * matrix.shape[1], 1), 1)
+    for row in range(0, len(matrix), n_rows):
+        _core.trailing_zeros(matrix[row : row + n_rows].view("<u2"), zeros[row : row + n_rows])
+        if pause is not None:
+            pause()
+    saved = int(zeros.sum(dtype=np.int64)) * matrix.shape[1]
     return count_integers([zeros]) if saved >= _WORTH_BITS else np.zeros(SIDE_SYMBOLS, np.uint64)
 
 
@@ -77,7 +74,8 @@ def encode(upper: bytes, block: npt.NDArray[Any], context: Context) -> bytes | N
     if side is None:
         return None
     low = low_halves(block)
-    zeros = trailing_zeros(low)
+    zeros = np.empty(len(block), np.uint8)
+    _core.trailing_zeros(block.view("<u2"), zeros)
     if not zeros.any():
         return None
     flags = _core.encode_integers(zeros.astype(np.int32), compile_tables(side), TRAILING_ZEROS)

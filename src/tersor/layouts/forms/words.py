@@ -15,17 +15,28 @@ from tersor.layouts.forms.parts import Bytes, Scope
 from tersor.layouts.geometry import choose_lanes, choose_streams
 from tersor.layouts.tables import FLOAT_ROW_CLASSES, compile_tables, find_tables
 
-_HASTE = {"balanced": 2, "fast": 4, "max": 1}  # of streams, see choose_streams: 0.0001 to 0.0002 of the ratio
+_HASTE = {"balanced": 4, "fast": 4, "max": 1}  # of streams, see choose_streams: 0.0001 to 0.0002 of the ratio
 _CODER = {"balanced": 0, "fast": 1, "max": 0}  # at level max only tensors with a model use its own coder
+
+
+def haste_of(level: str) -> int:
+    """How much shorter than at level max a block's streams are, see choose_streams."""
+    return _HASTE[level]
+
+
+def coder_of(level: str) -> int:
+    """The number of the float coder of blocks without a model."""
+    return _CODER[level]
 
 
 def has_float_tables(context: Context) -> bool:
     """Whether the file has tables for blocks without a model."""
-    return find_tables(context.table_sets, _float_kind(context)) is not None
+    return find_tables(context.table_sets, float_kind(context.level)) is not None
 
 
-def _float_kind(context: Context) -> str:
-    return "float8" if context.level == "fast" else "float12"
+def float_kind(level: str) -> str:
+    """The kind of the tables of blocks without a model."""
+    return "float8" if level == "fast" else "float12"
 
 
 def encode_words(
@@ -33,7 +44,7 @@ def encode_words(
 ) -> bytes:
     """Return the float-row payload of a block of words (rows, columns)."""
     side = find_tables(context.table_sets, "side")
-    tables = find_tables(context.table_sets, _float_kind(context) if placed is None else "float12max")
+    tables = find_tables(context.table_sets, float_kind(context.level) if placed is None else "float12max")
     assert tables is not None and side is not None
     if placed is not None:
         n_streams = float_max.N_STREAMS

@@ -1,0 +1,122 @@
+"""The state of a pass on disk, so that an interrupted calibration goes on where it was.
+
+Sums are restored to the last bit: an interrupted run ends with the same statistics as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tersor.calibrate.head import HeadSums, LanguageModel
+from tersor.calibrate.matrices import MatrixSums
+from tersor.calibrate.objective import Objective
+from tersor.calibrate.passes import Pass
+from tersor.calibrate.sums import LinearSums, LookupSums
+
+_LINEAR = ("magnitudes", "row_energy", "tokens_of_part")
+_LOOKUP = ("row_energy", "row_count")
+_HEAD = ("hessian", "variance", "probability")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """n_passes done, and n_batches of the next."""
+
+    n_passes: int
+    n_batches: int
+
+
+class Snapshots:
+    """Two folders in `spool` that take turns; a broken one is as good as none."""
+
+    def __init__(self, spool: Path) -> None:
+        self._folder = spool / "snapshot"
+
+    def save(self, position: Position, done: Pass, objective: Objective, matrices: MatrixSums) -> None:
+        """Replace the snapshot. All jobs of the pass are finished."""
+        fresh = self._folder.with_suffix(".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        (fresh / "matrices").mkdir(parents=True)
+        matrices.save(fresh / "matrices")
+        np.savez(fresh / "vectors.npz", **_vectors(done, objective))  # type: ignore[arg-type]
+        head = _head_of(objective)
+        state = {
+            "position": [position.n_passes, position.n_batches],
+            "linear": {
+                name: [sums.energy, sums.n_tokens, sums.plain_scale] for name, sums in done.linear.items()
+            },
+            "lookups": list(done.lookups),
+            "n_outputs": done.n_outputs,
+            "n_predictions": 0 if head is None else head.n_predictions,
+        }
+        (fresh / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        shutil.rmtree(self._folder, ignore_errors=True)
+        fresh.rename(self._folder)
+
+    def position(self) -> Position | None:
+        """Where the snapshot was taken; None if there is none that can be read."""
+        try:
+            state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
+            with np.load(self._folder / "vectors.npz") as vectors:
+                vectors.files  # noqa: B018 - a broken archive raises here
+            return Position(*map(int, state["position"]))
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            return None
+
+    def restore(self, done: Pass, objective: Objective, matrices: MatrixSums) -> None:
+        """Put the sums of the snapshot into a new pass."""
+        state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
+        matrices.restore(self._folder / "matrices")
+        done.n_outputs = int(state["n_outputs"])
+        with np.load(self._folder / "vectors.npz") as vectors:
+            found = {name: torch.from_numpy(vectors[name]) for name in vectors.files}
+        for name, (energy, n_tokens, plain_scale) in state["linear"].items():
+            linear = done.linear_sums(name)
+            linear.energy, linear.n_tokens, linear.plain_scale = energy, n_tokens, plain_scale
+            _set(linear, _LINEAR, f"linear/{name}", found)
+        for name in state["lookups"]:
+            _set(done.lookup_sums(name), _LOOKUP, f"lookup/{name}", found)
+        if isinstance(objective, LanguageModel) and "head/hessian" in found:
+            objective.sums = HeadSums(
+                **{part: found[f"head/{part}"] for part in _HEAD}, n_predictions=state["n_predictions"]
+            )
+
+    def clear(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder.with_suffix(".new"), ignore_errors=True)
+
+
+def _vectors(done: Pass, objective: Objective) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    for name, linear in done.linear.items():
+        found |= _parts(linear, _LINEAR, f"linear/{name}")
+    for name, lookup in done.lookups.items():
+        found |= _parts(lookup, _LOOKUP, f"lookup/{name}")
+    head = _head_of(objective)
+    return found if head is None else found | _parts(head, _HEAD, "head")
+
+
+def _parts(sums: object, names: tuple[str, ...], prefix: str) -> dict[str, np.ndarray]:
+    values = {f"{prefix}/{name}": getattr(sums, name) for name in names}
+    return {key: value.numpy() for key, value in values.items() if value is not None}
+
+
+def _set(
+    sums: LinearSums | LookupSums, names: tuple[str, ...], prefix: str, found: Mapping[str, Any]
+) -> None:
+    for name in names:
+        if f"{prefix}/{name}" in found:
+            setattr(sums, name, found[f"{prefix}/{name}"])
+
+
+def _head_of(objective: Objective) -> HeadSums | None:
+    return objective.sums if isinstance(objective, LanguageModel) else None
