@@ -19,7 +19,9 @@ bool all_within(const std::vector<Value>& values, Value low, Value high) {
 
 Status DenseTensor::check() const {
     const bool is_cut = tables != nullptr && rows > 0 && columns > 0 && element_bytes > 0 && block_rows > 0 && block_rows <= rows && block_columns > 0 && block_columns <= columns;
-    if (!is_cut || n_blocks() != divided_up(rows, block_rows) * divided_up(columns, block_columns)) return Status::bad_argument;
+    // Sizes in bytes, and those of two column profiles, must be numbers.
+    if (!is_cut || columns > SIZE_MAX / 2 / element_bytes / rows) return Status::bad_argument;
+    if (n_blocks() != divided_up(rows, block_rows) * divided_up(columns, block_columns)) return Status::bad_argument;
     if (offsets.size() != n_blocks() + 1 || !std::is_sorted(offsets.begin(), offsets.end())) return Status::bad_argument;
     const std::size_t n_columns = head.profiles * columns;
     const bool is_whole = (head.profiles == 1 || head.profiles == 2) && head.scale.size() == n_columns && head.shape.size() == n_columns;
@@ -58,6 +60,8 @@ Status DenseBatch::add(const DenseTensor& tensor, std::size_t first, std::size_t
 }
 
 void DenseBatch::arrange(bool largest_first) {
+    tasks_.clear();
+    next_ = 0;
     if (largest_first) std::stable_sort(jobs_.begin(), jobs_.end(), [this](const Job& a, const Job& b) { return n_bytes(a) > n_bytes(b); });
     for (std::size_t i = 0; i < jobs_.size(); i += tasks_.back().n_jobs) tasks_.push_back({i, i + 1 < jobs_.size() && are_pair(jobs_[i], jobs_[i + 1]) ? std::size_t{2} : std::size_t{1}});
 }

@@ -24,7 +24,10 @@ public:
         const std::size_t n = block.rows * block.columns;
         if (block.unit != FloatUnit::f32 && reinterpret_cast<std::uintptr_t>(block.data.data()) % alignof(std::uint16_t) == 0)
             return {reinterpret_cast<const std::uint16_t*>(block.data.data()), n};
-        if (n > size_) memory_.reset(new std::uint16_t[size_ = n]);
+        if (n > size_) {
+            memory_.reset(new std::uint16_t[n]);  // may throw: the size is true only after it
+            size_ = n;
+        }
         if (block.unit != FloatUnit::f32)
             std::memcpy(memory_.get(), block.data.data(), 2 * n);
         else

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <thread>
 #include <vector>
 
+#include "tersor/parallel.hpp"
 #include "vector_clones.hpp"
 
 // The loops below vectorise over the rows of a tile.
@@ -132,17 +132,14 @@ Status round_with_feedback(const RoundingProblem& problem, std::span<std::int32_
     const std::size_t n_tiles = (problem.rows + kTileRows - 1) / kTileRows;
     std::atomic<std::size_t> next_tile{0};
     std::atomic<bool> is_bad{false};
-    const auto work = [&] {
+    const std::size_t n_workers = std::min<std::size_t>(threads, n_tiles);
+    in_parallel(n_workers, n_workers, [&](std::size_t) {
         Tile tile{std::vector<float>(problem.columns * kTileRows), std::vector<float>(kBlockColumns * kTileRows),
                   std::vector<float>(kTileRows), std::vector<float>(kTileRows), std::vector<float>(kTileRows)};
         for (std::size_t t = next_tile++; t < n_tiles; t = next_tile++) {
             if (round_tile(problem, t * kTileRows, tile, codes.data()) != 0) is_bad = true;
         }
-    };
-    std::vector<std::thread> helpers;
-    for (unsigned i = 1; i < std::min<std::size_t>(threads, n_tiles); ++i) helpers.emplace_back(work);
-    work();
-    for (std::thread& helper : helpers) helper.join();
+    });
     return is_bad ? Status::bad_argument : Status::ok;
 }
 

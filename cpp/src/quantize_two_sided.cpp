@@ -4,9 +4,9 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
-#include <thread>
 #include <vector>
 
+#include "tersor/parallel.hpp"
 #include "trellis_search.hpp"
 #include "vector_clones.hpp"
 
@@ -242,7 +242,7 @@ bool all_positive(std::span<const float> values) {
 // Empty, or n x n with a positive diagonal.
 bool is_factor(std::span<const float> factor, std::size_t n) {
     if (factor.empty()) return true;
-    if (n > SIZE_MAX / sizeof(float) / n || factor.size() != n * n) return false;
+    if (n == 0 || n > SIZE_MAX / sizeof(float) / n || factor.size() != n * n) return false;
     for (std::size_t i = 0; i < n; ++i)
         if (!(factor[i * n + i] > 0.0f)) return false;
     return true;
@@ -274,16 +274,14 @@ Status round_two_sided(const TwoSidedProblem& problem, std::span<std::int32_t> c
     Job job(problem, codes);
     std::atomic<std::size_t> next_tile{0};
     std::atomic<bool> is_good{true};
+    // All memory is there before the first thread: one that failed would leave others waiting for its tile.
+    std::vector<std::unique_ptr<Tile>> tiles(std::min<std::size_t>(threads, job.n_tiles));
+    for (auto& tile : tiles) tile = std::make_unique<Tile>(job);
     // Tiles are begun in order, so the tile that another one waits for has always been begun.
-    const auto work = [&] {
-        const auto tile = std::make_unique<Tile>(job);  // too large for the stack of a thread on some systems
+    in_parallel(tiles.size(), tiles.size(), [&](std::size_t worker) {
         for (std::size_t number = next_tile++; number < job.n_tiles; number = next_tile++)
-            if (!tile->round(number)) is_good = false;
-    };
-    std::vector<std::thread> helpers;
-    for (unsigned i = 1; i < std::min<std::size_t>(threads, job.n_tiles); ++i) helpers.emplace_back(work);
-    work();
-    for (std::thread& helper : helpers) helper.join();
+            if (!tiles[worker]->round(number)) is_good = false;
+    });
     return is_good ? Status::ok : Status::bad_argument;
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,22 @@ def test_saved_sums_are_restored(
     sums.restore(folder / "saved")
     for key, matrix in expected.items():
         assert np.array_equal(sums.take(key), matrix)
+
+
+class ShortReads(io.FileIO):
+    """Reads 7 bytes at most at once, as Linux does with 0x7FFFF000."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        return super().readinto(buffer[:7])
+
+
+def test_file_that_one_read_does_not_fill_is_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sums = MatrixSums(tmp_path, 0)
+    sums.update("a", 4, lambda total: total.copy_(torch.arange(16.0).reshape(4, 4)))
+    monkeypatch.setattr(Path, "open", lambda path, mode, buffering: ShortReads(path, mode))
+    found = sums.take("a")
+    assert found is not None
+    assert found.ravel().tolist() == list(range(16))
 
 
 def test_cut_file_is_named(tmp_path: Path) -> None:

@@ -89,3 +89,20 @@ def test_without_a_cache_nothing_is_kept(tmp_path: Path) -> None:
     journal = Journal(None, "key", resume=True)
     assert journal.remember("a", lambda: 1.0) == 1.0
     journal.finish()
+
+
+def test_a_folder_that_cannot_be_written_does_not_end_the_work(tmp_path: Path) -> None:
+    (tmp_path / "compress").write_text("a file where the folder should be")
+    journal = Journal(tmp_path / "compress" / "key.json", "key", resume=False)
+    assert journal.remember("a", lambda: 3.0) == 3.0
+    assert journal.remember("b", lambda: 4.0) == 4.0
+    journal.finish()
+    assert (tmp_path / "compress").is_file()
+
+
+def test_forgotten_figures_are_measured_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "key.json", "key", resume=False)
+    assert journal.remember("a", lambda: 1.0) == 1.0
+    journal.forget()
+    assert journal.remember("a", lambda: 2.0) == 2.0
+    assert Journal(tmp_path / "key.json", "key", resume=True).remember("a", lambda: 3.0) == 2.0

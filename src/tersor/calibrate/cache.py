@@ -3,7 +3,8 @@
 An entry is a folder named by the hash of everything that statistics depend on: the model's bytes and configuration, the
 token ids, the settings, this package's own source, torch and the processor's vector level. It appears whole (written
 beside, then renamed) and is checked before use: a damaged entry is computed again, with a message. Entries used least
-recently are deleted when all together exceed the limit. An interrupted calibration goes on where it was.
+recently are deleted when all together exceed the limit. An interrupted calibration goes on where it was. Who computes
+or deletes an entry holds its lock, an empty file beside it that stays: deleted, it could be locked twice.
 
 The folder is $TERSOR_CACHE, else $XDG_CACHE_HOME/tersor, else ~/.cache/tersor; the limit is $TERSOR_CACHE_BYTES, else
 8 GiB (0: no cache). Deleting the folder is always safe while nothing compresses.
@@ -35,6 +36,7 @@ DEFAULT_LIMIT_BYTES = 8 << 30
 # An entry used this recently may be open in another process: its files must stay.
 IN_USE_SECONDS = 3600.0
 _PARTIAL = ".partial"
+_LOCK = ".lock"
 
 Say = Callable[[str], None]
 
@@ -106,72 +108,97 @@ def collect_cached(
         "encoder_output": encoder_output,
     }
     entry = root / cache_key(model, text, settings)
-    found = _reuse(entry, tell)
-    if found is not None:
-        return found
     unfinished = entry.with_suffix(_PARTIAL)
-    with _locked(unfinished, tell) as is_ours:
-        if not is_ours:
+    with _locked(entry) as obstacle:
+        # Looked for only now: another process may have finished it until we had the lock.
+        found = _reuse(entry, tell)
+        if found is not None:
+            return found
+        obstacle = obstacle or _make_folder(unfinished)
+        if obstacle is not None:
+            tell(f"statistics are not cached: {obstacle}")
             return compute(spool)
         statistics = compute(unfinished)
         write_entry(unfinished, statistics)
         if entry.exists():
             shutil.rmtree(entry)
         unfinished.rename(entry)
+        _mark_used(entry)
     make_room(root, limit, keep=entry)
     return read_entry(entry)
 
 
 def make_room(root: Path, limit: int, keep: Path | None = None) -> list[Path]:
-    """Delete the entries used least recently until all fit into `limit` bytes; return them.
+    """Delete the entries used least recently until all fit into `limit` bytes; return those that are gone.
 
-    Never `keep`, nor what was used within IN_USE_SECONDS.
+    Never `keep`, nor what a process works in or used within IN_USE_SECONDS. Others may delete entries meanwhile.
     """
-    entries = sorted((path for path in root.iterdir() if path.is_dir()), key=lambda p: p.stat().st_mtime)
-    total = sum(map(_n_bytes, entries))
-    deleted = []
-    for entry in entries:
-        is_in_use = time.time() - entry.stat().st_mtime < IN_USE_SECONDS
-        if total <= limit or entry == keep or is_in_use:
-            continue
-        total -= _n_bytes(entry)
+    sizes = {path: _n_bytes(path) for path in root.iterdir() if path.is_dir()}
+    total = sum(sizes.values())
+    gone = []
+    for entry in sorted(sizes, key=_last_used):
+        if total > limit and entry != keep and _delete_unused(entry):
+            total -= sizes[entry]
+            gone.append(entry)
+    return gone
+
+
+def _delete_unused(entry: Path) -> bool:
+    """Whether the entry is gone now: it stays if a process works in it or used it recently."""
+    with _locked(entry) as obstacle:
+        if obstacle is not None or time.time() - _last_used(entry) < IN_USE_SECONDS:
+            return False
         shutil.rmtree(entry, ignore_errors=True)
-        deleted.append(entry)
-    return deleted
+        return not entry.exists()
+
+
+def _last_used(entry: Path) -> float:
+    """The time; 0 if another process deleted the entry."""
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _reuse(entry: Path, tell: Say) -> Statistics | None:
     if not entry.is_dir():
         return None
+    _mark_used(entry)
     try:
         found = read_entry(entry)
     except CorruptError as exc:
         tell(f"cached statistics are damaged ({exc}); computing them again")
         return None
-    with contextlib.suppress(OSError):  # a cache that cannot be written can still be read
-        os.utime(entry)
     tell(f"reusing cached statistics {entry.name[:12]}")
     return found
 
 
-@contextmanager
-def _locked(unfinished: Path, tell: Say) -> Iterator[bool]:
-    """True inside if `unfinished` exists and this process alone works in it."""
-    lock_path = unfinished.with_suffix(".lock")
+def _mark_used(entry: Path) -> None:
+    with contextlib.suppress(OSError):  # a cache that cannot be written can still be read
+        os.utime(entry)
+
+
+def _make_folder(path: Path) -> str | None:
+    """Why the folder cannot be made; None if it is there."""
     try:
-        unfinished.mkdir(parents=True, exist_ok=True)
+        path.mkdir(exist_ok=True)
+    except OSError as exc:
+        return str(exc)
+    return None
+
+
+@contextmanager
+def _locked(entry: Path) -> Iterator[str | None]:
+    """None inside if this process alone works in the entry, finished or not; else why not."""
+    lock_path = entry.with_suffix(_LOCK)
+    try:
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock = lock_path.open("w")
     except OSError as exc:
-        tell(f"statistics are not cached: {exc}")
-        yield False
+        yield str(exc)
         return
     with lock:
-        if not _lock(lock.fileno()):
-            tell("statistics are not cached: another process computes the same")
-            yield False
-            return
-        yield True
-        lock_path.unlink(missing_ok=True)
+        yield None if _lock(lock.fileno()) else "another process computes the same"
 
 
 def _lock(descriptor: int) -> bool:
@@ -192,4 +219,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def _n_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Of the files that are still there: another process may delete some meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += Path(parent, name).stat().st_size
+    return total

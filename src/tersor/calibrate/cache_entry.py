@@ -1,4 +1,4 @@
-"""Statistics as a folder: the matrices' files, one file of vectors, and a manifest with a checksum of each."""
+"""Statistics as a folder: the matrices' files, one file of vectors, and a manifest with checksums of all and itself."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from tersor.archive.crc import crc32c
 from tersor.calibrate.statistics import Statistics
 from tersor.errors import CorruptError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 VECTORS = "vectors.npz"
 _MATRICES = ("factors", "hessians", "row_factors", "output_hessians")
 _VECTORS = ("row_weights", "input_scales")
 _NUMBERS = ("base_steps", "errors")
+_CHECKSUM = "crc32c"
 
 
 def write_entry(folder: Path, statistics: Statistics) -> None:
@@ -37,19 +38,19 @@ def write_entry(folder: Path, statistics: Statistics) -> None:
             path.unlink()
     manifest = {
         "format": FORMAT,
-        "files": {name: _fingerprint(folder / name) for name in kept},
+        "files": {name: fingerprint(folder / name) for name in kept},
         "matrices": matrices,
         "numbers": {kind: dict(getattr(statistics, kind)) for kind in _NUMBERS},
         "provenance": dict(statistics.provenance),
         "notes": list(statistics.notes),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    write_checked_json(folder / MANIFEST, manifest)
 
 
 def read_entry(folder: Path) -> Statistics:
     """The statistics in a folder, every byte checked. Raises: CorruptError."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_checked_json(folder / MANIFEST)
         _check_files(folder, manifest)
         parts: dict[str, Any] = {
             kind: {str(name): folder / _plain_name(file) for name, file in manifest["matrices"][kind].items()}
@@ -70,6 +71,27 @@ def read_entry(folder: Path) -> Statistics:
         raise CorruptError(f"{folder.name}: {type(exc).__name__}: {exc}") from exc
 
 
+def write_checked_json(path: Path, body: Mapping[str, Any]) -> None:
+    """Write an object together with a checksum of it."""
+    path.write_text(json.dumps({**body, _CHECKSUM: _checksum(body)}), encoding="utf-8")
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """What `write_checked_json` wrote. Raises: CorruptError if it is another object; OSError; ValueError if no JSON."""
+    body = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(body, dict) or _CHECKSUM not in body:
+        raise CorruptError(f"{path.parent.name}/{path.name}: no JSON object with a {_CHECKSUM}")
+    expected, found = body.pop(_CHECKSUM), _checksum(body)
+    if found != expected:
+        raise CorruptError(f"{path.parent.name}/{path.name}: CRC-32C is {found}, was {expected}")
+    return body
+
+
+def _checksum(body: Mapping[str, Any]) -> int:
+    """CRC-32C of the canonical text: keys sorted, no spaces."""
+    return crc32c(json.dumps(body, sort_keys=True, separators=(",", ":")).encode())
+
+
 def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     if manifest["format"] != FORMAT:
         raise CorruptError(f"{folder.name}: format {manifest['format']!r}, this version reads {FORMAT}")
@@ -77,12 +99,12 @@ def _check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
     if named - set(manifest["files"]):
         raise CorruptError(f"{folder.name}: {sorted(named - set(manifest['files']))} have no checksum")
     for name, expected in manifest["files"].items():
-        found = _fingerprint(folder / _plain_name(name))
+        found = fingerprint(folder / _plain_name(name))
         if found != expected:
             raise CorruptError(f"{folder.name}/{name}: (bytes, CRC-32C) is {found}, was {expected}")
 
 
-def _fingerprint(path: Path) -> list[int]:
+def fingerprint(path: Path) -> list[int]:
     """[bytes, CRC-32C]"""
     if path.stat().st_size == 0:
         return [0, 0]

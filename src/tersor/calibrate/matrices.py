@@ -74,8 +74,11 @@ class MatrixSums:
     def _read(self, key: str) -> torch.Tensor:
         # Into torch's memory: its alignment is that of the sums in memory, so products come out the same.
         matrix = torch.empty(self._sizes[key], self._sizes[key])
+        rest = matrix.numpy().reshape(-1).view(np.uint8).data
         with self._path(key).open("rb", buffering=0) as file:
-            n_read = file.readinto(matrix.numpy().data)
+            while count := file.readinto(rest):  # Linux reads 0x7FFFF000 bytes at most at once
+                rest = rest[count:]
+        n_read = matrix.nbytes - len(rest)
         if n_read != matrix.nbytes:
             raise CorruptError(
                 f"{self._path(key)}: {n_read} bytes of a sum of {matrix.nbytes}; was the disk full? Calibrate again"

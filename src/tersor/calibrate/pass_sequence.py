@@ -101,7 +101,10 @@ class PassSequence:
                 count(n_batches, 1)
                 if resumable and time.monotonic() - last_saved > SNAPSHOT_SECONDS:
                     self._workers.finish()
-                    self._snapshots.save(Position(number, index + 1), done, self._objective, self._matrices)
+                    position = Position(number, index + 1)
+                    self._snapshots.save(
+                        position, done, self._objective, self._matrices, self._middles.values()
+                    )
                     last_saved = time.monotonic()
             self._workers.finish()
         return done

@@ -5,10 +5,8 @@ Sums are restored to the last bit: an interrupted run ends with the same statist
 
 from __future__ import annotations
 
-import json
 import shutil
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from tersor.calibrate.cache_entry import fingerprint, read_checked_json, write_checked_json
 from tersor.calibrate.head import HeadSums, LanguageModel
 from tersor.calibrate.matrices import MatrixSums
 from tersor.calibrate.objective import Objective
 from tersor.calibrate.passes import Pass
 from tersor.calibrate.sums import LinearSums, LookupSums
+from tersor.errors import CorruptError
 
+STATE = "state.json"
 _LINEAR = ("magnitudes", "row_energy", "tokens_of_part")
 _LOOKUP = ("row_energy", "row_count")
 _HEAD = ("hessian", "variance", "probability")
@@ -36,13 +37,21 @@ class Position:
 
 
 class Snapshots:
-    """Two folders in `spool` that take turns; a broken one is as good as none."""
+    """Two folders in `spool` that take turns; every byte is checked, and a damaged one is as good as none."""
 
     def __init__(self, spool: Path) -> None:
+        self._spool = spool
         self._folder = spool / "snapshot"
 
-    def save(self, position: Position, done: Pass, objective: Objective, matrices: MatrixSums) -> None:
-        """Replace the snapshot. All jobs of the pass are finished."""
+    def save(
+        self,
+        position: Position,
+        done: Pass,
+        objective: Objective,
+        matrices: MatrixSums,
+        middles: Iterable[Path] = (),
+    ) -> None:
+        """Replace the snapshot. All jobs of the pass are finished; it reads the files `middles` of the spool."""
         fresh = self._folder.with_suffix(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         (fresh / "matrices").mkdir(parents=True)
@@ -57,24 +66,28 @@ class Snapshots:
             "lookups": list(done.lookups),
             "n_outputs": done.n_outputs,
             "n_predictions": 0 if head is None else head.n_predictions,
+            "files": _fingerprints(fresh),
+            "middles": {path.name: fingerprint(path) for path in middles},
         }
-        (fresh / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        write_checked_json(fresh / STATE, state)
         shutil.rmtree(self._folder, ignore_errors=True)
         fresh.rename(self._folder)
 
     def position(self) -> Position | None:
-        """Where the snapshot was taken; None if there is none that can be read."""
+        """Where the snapshot was taken; None if there is none, or a damaged one, which is deleted."""
         try:
-            state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
-            with np.load(self._folder / "vectors.npz") as vectors:
-                vectors.files  # noqa: B018 - a broken archive raises here
-            return Position(*map(int, state["position"]))
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
-            return None
+            state = read_checked_json(self._folder / STATE)
+            middles = {name: fingerprint(self._spool / name) for name in state["middles"]}
+            if (_fingerprints(self._folder), middles) == (state["files"], state["middles"]):
+                return Position(*map(int, state["position"]))
+        except (OSError, ValueError, KeyError, TypeError, CorruptError):
+            pass
+        self.clear()
+        return None
 
     def restore(self, done: Pass, objective: Objective, matrices: MatrixSums) -> None:
-        """Put the sums of the snapshot into a new pass."""
-        state = json.loads((self._folder / "state.json").read_text(encoding="utf-8"))
+        """Put the sums of the snapshot, which `position` checked, into a new pass."""
+        state = read_checked_json(self._folder / STATE)
         matrices.restore(self._folder / "matrices")
         done.n_outputs = int(state["n_outputs"])
         with np.load(self._folder / "vectors.npz") as vectors:
@@ -93,6 +106,12 @@ class Snapshots:
     def clear(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         shutil.rmtree(self._folder.with_suffix(".new"), ignore_errors=True)
+
+
+def _fingerprints(folder: Path) -> dict[str, list[int]]:
+    """Of all files of a snapshot but the one that these are written to."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / STATE)
+    return {path.relative_to(folder).as_posix(): fingerprint(path) for path in files}
 
 
 def _vectors(done: Pass, objective: Objective) -> dict[str, np.ndarray]:

@@ -30,10 +30,14 @@ Encode = Callable[[], bytes]
 
 
 class Trial(NamedTuple):
-    """A form for a block. share: of the block's bytes that it is expected to take."""
+    """A form for a block.
+
+    share: of the block's bytes that it is expected to take. is_loose: it may take far less, so it is always tried.
+    """
 
     share: float
     encode: Encode
+    is_loose: bool = False
 
 
 def promising_trials(dtype: str, block: npt.NDArray[Any], context: Context) -> list[Encode]:
@@ -41,12 +45,12 @@ def promising_trials(dtype: str, block: npt.NDArray[Any], context: Context) -> l
     trials = list(_trials(dtype, block, context))
     best = min(trial.share for trial in trials)
     limit = min(best + SLACK, WORTH_TRYING) if block.nbytes > SMALL_BYTES else np.inf
-    return [trial.encode for trial in trials if trial.share <= limit]
+    return [trial.encode for trial in trials if trial.is_loose or trial.share <= limit]
 
 
 def _trials(dtype: str, block: npt.NDArray[Any], context: Context) -> Iterator[Trial]:
     data, size = block.reshape(-1).view(np.uint8), block.dtype.itemsize
-    yield Trial(_share_of_bytes(data), partial(whole.encode, data, BYTE_CODECS, context))
+    yield _bytes(data, context)
     if size > 1:
         yield _planes(data, size, context)
     if dtype == "U8":
@@ -56,7 +60,7 @@ def _trials(dtype: str, block: npt.NDArray[Any], context: Context) -> Iterator[T
     if dtype in INTEGERS:
         order = differences.choose_order(block.reshape(-1))
         if order is not None:
-            yield Trial(0.0, partial(differences.encode, block.reshape(-1), order, context))
+            yield Trial(1.0, partial(differences.encode, block.reshape(-1), order, context), is_loose=True)
     if codes.has_code_tables(context):
         unit, share, plain = codes.estimate(dtype, block, SAMPLE_BYTES, entry_bits=0.0)
         if share < plain:
@@ -69,12 +73,13 @@ def _middle(data: Bytes) -> Bytes:
     return data[begin : begin + SAMPLE_BYTES]
 
 
-def _share_of_bytes(data: Bytes) -> float:
-    """What byte codecs are expected to leave; 0.0 where zstd finds repeats, of which a sample hides more."""
+def _bytes(data: Bytes, context: Context) -> Trial:
+    """Byte codecs; loose where zstd finds repeats, of which a sample hides more."""
     sample = _middle(data)
     order_0 = _core.plane_bits(data, 0, 1) / (8 * len(data))
     repeats = len(make_codec("zstd").encode(sample)) / len(sample)
-    return 0.0 if repeats < 0.95 * order_0 else min(order_0, repeats)
+    encode = partial(whole.encode, data, BYTE_CODECS, context)
+    return Trial(min(order_0, repeats), encode, is_loose=repeats < 0.95 * order_0)
 
 
 def _planes(data: Bytes, stride: int, context: Context) -> Trial:

@@ -53,6 +53,9 @@ def _meet_by_step(
     best = attempts.best
     if best is None or best.delta != solution.delta:  # a run before this one measured it, and was interrupted
         _offer(attempts, target, solution.delta, job.plan)
+    if attempts.best is None:  # what that run measured no longer holds: other libraries, say
+        journal.forget()
+        solve_step(measure, target, estimate=estimator)
 
 
 def _offer(attempts: Attempts, target: int, delta: float, plan: Plan) -> int:

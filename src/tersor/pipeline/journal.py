@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +52,10 @@ class Journal:
             self._write()
         return self._figures[name]
 
+    def forget(self) -> None:
+        """Measure everything anew from here on."""
+        self._figures.clear()
+
     @contextmanager
     def until_decided(self) -> Iterator[None]:
         """Delete the file at the end, or when the work turns out to be impossible; not when it is interrupted."""
@@ -69,10 +74,16 @@ class Journal:
     def _write(self) -> None:
         if self._path is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(self._path.name + ".tmp")
-        temporary.write_text(json.dumps({"key": self._key, "figures": self._figures}), encoding="utf-8")
-        temporary.replace(self._path)
+        temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")  # of this run alone
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps({"key": self._key, "figures": self._figures}), encoding="utf-8")
+            temporary.replace(self._path)
+        except OSError:
+            # The work goes on without: what is lost is a shorter way for a run that resumes this one.
+            with suppress(OSError):
+                temporary.unlink()
+            self._path = None
 
 
 def _digest(text: str | None) -> str | None:
