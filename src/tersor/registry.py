@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known name, or "" if none is near."""
+    """Return the end of a sentence: "; did you mean 'x'?" for the nearest known name, "." if none is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 class Registry(Generic[T]):

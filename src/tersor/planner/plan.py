@@ -163,7 +163,7 @@ def _check_rules(rules: Sequence[TargetRule], names: Sequence[str]) -> None:
         if not any(fnmatchcase(name, rule.match) for name in names):
             raise UsageError(
                 f"recipe: targets[{number}]: {rule.match!r} fits no tensor{did_you_mean(rule.match, names)} "
-                "`tersor inspect --tensors` lists names; * stands for any part of one"
+                "`tersor compress --dry-run` lists them; * stands for any part of one"
             )
 
 

@@ -31,7 +31,7 @@ class LossLimit:
 
 
 def parse_loss(text: str, metric: str | None = None) -> LossLimit:
-    """Return the limit that `text` names: 1%, 0.01, 0.02nats.
+    """Return the limit that `text` names: 1%, 0.01, 0.02nats. Numbers of 1 and more need a unit.
 
     Raises: UsageError, which says how to write what was probably meant.
     """
@@ -46,6 +46,8 @@ def parse_loss(text: str, metric: str | None = None) -> LossLimit:
         raise _loss_error(text, why)
     chosen = check_metric(metric)
     amount, unit = float(match[1]), match[2]
+    if unit == "" and amount >= 1:
+        raise _loss_error(text, f"it has no unit; write {match[1]}% or {match[1]}nats")
     if unit == "%":
         amount /= 100
     if unit.startswith("nat") and chosen not in (None, "kl"):

@@ -97,4 +97,4 @@ def _why_not_a_unit(number: str, unit: str) -> str:
 
 
 def _size_error(text: str, why: str) -> UsageError:
-    return UsageError(f"size {text!r}: {why}{'' if why.endswith('?') else '.'} A size is {SIZE_FORMS}")
+    return UsageError(f"size {text!r}: {why}{'' if why.endswith(('?', '.')) else '.'} A size is {SIZE_FORMS}")
