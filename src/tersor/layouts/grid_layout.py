@@ -24,6 +24,7 @@ from tersor.layouts.geometry import (
     choose_streams,
 )
 from tersor.layouts.grid import MAX_EXPONENT, Grid, dequantize
+from tersor.layouts.integer_reader import At, IntegerReader, Ints
 from tersor.layouts.tables import (
     COLUMN_CLASSES,
     COLUMN_EXPONENTS,
@@ -36,7 +37,6 @@ from tersor.layouts.tables import (
 )
 from tersor.types import TensorSpec
 
-Ints = npt.NDArray[np.int32]
 SCALE_DTYPES = {
     "F32": np.dtype(np.float32),
     "F16": np.dtype(np.float16),
@@ -140,7 +140,7 @@ class GridDecoder:
         if side.n_tables <= (ZERO_POINTS if meta.group_size else COLUMN_CLASSES):
             raise CorruptError(f"tensor {spec.name!r}: the side tables end before those of grids")
         self._tables, self._side = compile_tables(tables), compile_tables(side)
-        reader = _IntegerReader(head, self._side, f"tensor {spec.name!r}, head")
+        reader = IntegerReader(head, self._side, f"tensor {spec.name!r}, head")
         self._column_exponents = reader.integers(columns, COLUMN_EXPONENTS, _INT16)
         self._column_classes = reader.integers(columns, COLUMN_CLASSES, _INT16)
         codebook = reader.bytes(4 * meta.codebook_length)
@@ -173,7 +173,7 @@ class GridDecoder:
         rows, columns = shape
         where = f"tensor {self._spec.name!r}, block at row {first_row}, column {first_column}"
         self._check_place(where, first_row, first_column, columns)
-        reader = _IntegerReader(payload, self._side, where)
+        reader = IntegerReader(payload, self._side, where)
         row_exponents = reader.integers(rows, ROW_EXPONENTS, _INT16)
         row_classes = reader.integers(rows, ROW_CLASSES, _INT16)
         scales = zero_points = None
@@ -186,7 +186,7 @@ class GridDecoder:
             zero_points = reader.integers(groups[0] * groups[1], ZERO_POINTS, _INT32).reshape(groups)
         tile = slice(first_column, first_column + columns)
         codes = np.empty((rows, columns), np.int32)
-        with _At(where):
+        with At(where):
             _core.decode_codes(
                 reader.rest(),
                 row_classes,
@@ -303,50 +303,6 @@ def _encode_block(band: Grid, tile: slice, tables: _core.TableSet, side: _core.T
         )
     )
     return EncodedBlock(b"".join(parts), _crc(*checked))
-
-
-class _IntegerReader:
-    """Reads integers and bytes from a payload, naming where it is when something is missing."""
-
-    def __init__(self, payload: memoryview, side: _core.TableSet, where: str) -> None:
-        self._bytes = np.frombuffer(payload, np.uint8)
-        self._side, self._where = side, where
-
-    def integers(self, n: int, table: int, limits: tuple[int, int]) -> Ints:
-        values = np.empty(n, np.int32)
-        with _At(self._where):
-            used = _core.decode_integers(self._bytes, self._side, table, *limits, values)
-        self._bytes = self._bytes[used:]
-        return values
-
-    def bytes(self, n: int) -> bytes:
-        if len(self._bytes) < n:
-            raise CorruptError(
-                f"{self._where}: {len(self._bytes)} bytes left, needs {n}; the file is damaged"
-            )
-        taken, self._bytes = self._bytes[:n], self._bytes[n:]
-        return taken.tobytes()
-
-    def rest(self) -> npt.NDArray[np.uint8]:
-        return self._bytes
-
-    def expect_end(self) -> None:
-        if len(self._bytes):
-            raise CorruptError(f"{self._where}: {len(self._bytes)} bytes left over; the file is damaged")
-
-
-class _At:
-    """Adds the place to a CorruptError from the compiled coder."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, CorruptError):
-            raise CorruptError(f"{self._where}: {error}; the file is damaged") from error
 
 
 def _tables_for_writing(spec: TensorSpec, grid: Grid, context: Context) -> tuple[int, TableSet, TableSet]:
