@@ -56,7 +56,7 @@ bench: $(venv)/.installed-test $(venv)/.built  ## all figures of benchmarks/READ
 
 constraints:  ## pin the newest releases that work together, in a fresh environment
 	$(PYTHON) -m venv --clear build/pins
-	build/pins/bin/python -m pip install --quiet '.[torch,demo,build,test,docs,fuzz]'
+	build/pins/bin/python -m pip install --quiet '.[torch,eval,report,track,demo,build,test,docs,fuzz]'
 	{ sed -n '/^#/p' constraints.txt; build/pins/bin/python -m pip list --format=freeze \
 	  | sed 's/+cpu$$//' | grep -viE '^(pip|tersor)=='; } > build/constraints.new
 	mv build/constraints.new constraints.txt
@@ -78,7 +78,7 @@ $(venv)/.installed-demo: $(project) $(venv)/.build-tools
 	touch $@ $(venv)/.built
 
 $(venv)/.installed-test: $(project) $(venv)/.build-tools
-	$(install) $(editable) '.[torch,demo,test]'
+	$(install) $(editable) '.[torch,eval,report,track,demo,test]'
 	touch $@ $(venv)/.built
 
 $(venv)/.installed-fuzz: $(project) $(venv)/.build-tools

@@ -21,11 +21,11 @@ REFERENCE_READER = Path(__file__).parent / "reference_reader"
 # A part may import parts of its own number or a lower one. A part is a module or a folder of src/tersor.
 LAYERS = {
     0: {"_hook", "errors", "process", "registry", "types"},
-    1: {"codec", "corpus", "layouts", "output", "sources"},
-    2: {"archive", "quant", "recipe"},
-    3: {"calibrate", "load"},
-    4: {"packing", "pipeline", "planner", "recovery"},
-    5: {"bench", "evaluate", "methods"},
+    1: {"codec", "corpus", "history", "layouts", "output", "sources"},
+    2: {"archive", "lowrank", "prune", "quant", "recipe"},
+    3: {"calibrate", "load", "runtime", "tasks"},
+    4: {"packing", "pipeline", "planner", "recovery", "structured"},
+    5: {"bench", "evaluate", "finetune", "methods", "report"},
     6: {"hf"},
     7: {"cli"},
 }

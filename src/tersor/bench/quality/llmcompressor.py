@@ -26,7 +26,7 @@ class LLMCompressor(QualityPeer):
 
     def quantize(self, job: QualityJob) -> int:
         import transformers
-        from datasets import Dataset  # type: ignore[import-not-found]
+        from datasets import Dataset
         from llmcompressor import oneshot
         from llmcompressor.modifiers.quantization import GPTQModifier  # type: ignore[import-not-found]
         from transformers import AutoConfig, AutoTokenizer
