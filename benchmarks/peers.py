@@ -23,7 +23,7 @@ MINILM_BITS = (4.0, 3.0)
 DECODER_BITS = (4.6, 3.8)
 NEAR = 0.6
 """Bits per parameter: a peer's setting this far from a bounded size counts as being at it."""
-PEERS = ("ggml", "hqq", "nncodec", "llmcompressor")
+PEERS = ("ggml", "hqq", "nncodec", "llmcompressor", "autoround")
 
 
 def quality(model: Path, task: str, *options: str | Path) -> dict[str, Any]:

@@ -136,8 +136,8 @@ TEXT = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="NAME",
     multiple=True,
     effect="Measure this peer; may be given several times. Those that are not installed are listed as such.",
-    unit="lossless: memcpy, tersor, zstd, zipnn, pcodec, openzl or lmzip; quality: half, ggml, hqq, nncodec or "
-    "llmcompressor",
+    unit="lossless: memcpy, tersor, zstd, zipnn, pcodec, openzl or lmzip; quality: half, ggml, hqq, nncodec, "
+    "llmcompressor or autoround",
     default_text="all of them",
     example="--peer zstd",
 )

@@ -66,7 +66,7 @@ def test_interpreter_that_does_not_exist_is_named() -> None:
         check_interpreter("nowhere/bin/python")
 
 
-@pytest.mark.parametrize("name", ["half", "ggml", "hqq", "nncodec", "llmcompressor"])
+@pytest.mark.parametrize("name", ["half", "ggml", "hqq", "nncodec", "llmcompressor", "autoround"])
 def test_peers_say_their_settings_without_being_installed(name: str) -> None:
     assert QUALITY_PEERS.get(name).settings
     assert QUALITY_PEERS.get(name).__doc__

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
-from tersor.bench.quality.peers import QualityJob, QualityPeer, tensors_of, write_tensor
-
-N_SAMPLES = 64
-SAMPLE_TOKENS = 256
+from tersor.bench.quality.peers import QualityJob, QualityPeer
+from tersor.bench.quality.samples import (
+    SAMPLE_TOKENS,
+    file_bytes,
+    load_network,
+    token_samples,
+    write_network,
+)
 
 
 class LLMCompressor(QualityPeer):
@@ -25,20 +28,12 @@ class LLMCompressor(QualityPeer):
         self.version = f"llmcompressor {llmcompressor.__version__}"
 
     def quantize(self, job: QualityJob) -> int:
-        import transformers
         from datasets import Dataset
         from llmcompressor import oneshot
         from llmcompressor.modifiers.quantization import GPTQModifier  # type: ignore[import-not-found]
-        from transformers import AutoConfig, AutoTokenizer
 
-        if not job.text:
-            raise ValueError("GPTQ needs a calibration text: give --calibration TEXT")
-        (architecture,) = AutoConfig.from_pretrained(job.model).architectures
-        model = getattr(transformers, architecture).from_pretrained(job.model, dtype="float32")
-        tokenizer = AutoTokenizer.from_pretrained(job.model)
-        ids = tokenizer(Path(job.text).read_text(encoding="utf-8"))["input_ids"]
-        stride = max(SAMPLE_TOKENS, (len(ids) - SAMPLE_TOKENS) // N_SAMPLES)
-        samples = [ids[i : i + SAMPLE_TOKENS] for i in range(0, len(ids) - SAMPLE_TOKENS, stride)][:N_SAMPLES]
+        samples = token_samples(job, "GPTQ")
+        model = load_network(job)
         rows = [{"input_ids": sample, "attention_mask": [1] * len(sample)} for sample in samples]
         oneshot(
             model=model,
@@ -47,10 +42,7 @@ class LLMCompressor(QualityPeer):
             max_seq_length=SAMPLE_TOKENS,
             num_calibration_samples=len(samples),
         )
-        state = model.state_dict()
-        for tensor in tensors_of(job):
-            values = state[tensor.name].detach().bfloat16().float().numpy()
-            write_tensor(job, tensor.number, values.T if tensor.is_transposed else values)
+        write_network(job, model)
         with tempfile.TemporaryDirectory() as folder:
             model.bfloat16().save_pretrained(folder, save_compressed=True)
-            return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+            return file_bytes(folder)

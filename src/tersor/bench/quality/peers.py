@@ -25,6 +25,7 @@ QUALITY_PEERS: Registry[type[QualityPeer]] = Registry(
         "hqq": "tersor.bench.quality.hqq:Hqq",
         "nncodec": "tersor.bench.quality.nncodec:NNCodec",
         "llmcompressor": "tersor.bench.quality.llmcompressor:LLMCompressor",
+        "autoround": "tersor.bench.quality.autoround:AutoRound",
     },
 )
 
