@@ -21,9 +21,9 @@ from tersor.archive.inspect import inspect
 from tersor.archive.reader import Archive
 from tersor.archive.urls import is_url
 from tersor.archive.verify import verify
-from tersor.errors import CorruptError, TransferError, UsageError
+from tersor.errors import CorruptError, TersorError, TransferError, UsageError
 from tersor.layouts import Dense
-from tersor.packing import pack
+from tersor.packing import pack, unpack
 from tersor.types import TensorSpec
 
 NAME = "model.tersor.safetensors"
@@ -218,6 +218,37 @@ def test_verify_over_a_url_reports_damage(site: Site, packed: Path) -> None:
     problems = verify(f"{site.url}/small")["problems"]
     assert len(problems) == 2
     assert any("vocab.txt" in problem for problem in problems)
+
+
+def test_unpack_over_a_url_restores_every_byte(site: Site, packed: Path, tmp_path: Path) -> None:
+    unpack(packed, tmp_path / "local")
+    found = unpack(f"{site.url}/small?token=secret", tmp_path / "remote")
+    assert found["input"]["path"] == f"{site.url}/small"
+    local, remote = (
+        {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+        for folder in (tmp_path / "local", tmp_path / "remote")
+    )
+    assert len(local) == 4
+    assert remote == local
+
+
+@pytest.mark.parametrize("text", ["changed", "longer than what was there before, and by much"])
+def test_unpack_over_a_url_leaves_nothing_if_a_side_file_changed(
+    site: Site, packed: Path, tmp_path: Path, text: str
+) -> None:
+    (packed / "vocab.txt").write_text(text)
+    with pytest.raises(CorruptError, match=r"side file vocab\.txt"):
+        unpack(f"{site.url}/small", tmp_path / "remote")
+    assert not (tmp_path / "remote").exists()
+
+
+def test_unpack_over_a_url_names_a_side_file_that_is_missing(
+    site: Site, packed: Path, tmp_path: Path
+) -> None:
+    (packed / "vocab.txt").unlink()
+    with pytest.raises(TersorError, match=r"vocab\.txt"):
+        unpack(f"{site.url}/small", tmp_path / "remote")
+    assert not (tmp_path / "remote").exists()
 
 
 def test_folder_url_of_shards_is_found_by_the_shard_index(site: Site) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
@@ -29,6 +30,8 @@ def cache_key(model: nn.Module, text: CalibrationText, settings: Mapping[str, An
         torch.__version__,
         transformers.__version__,
         torch.backends.cpu.get_cpu_capability(),
+        np.__version__,
+        _linear_algebra(),
     ):
         digest.update(part.encode() + b"\0")
     digest.update(_source_hash())
@@ -50,6 +53,12 @@ def _configuration(model: nn.Module) -> str:
         return ""
     values = {name: value for name, value in config.to_dict().items() if name not in _VOLATILE}
     return json.dumps(values, sort_keys=True, default=str)
+
+
+def _linear_algebra() -> str:
+    """What numpy's Cholesky factors come from: another BLAS or LAPACK differs in the last bits."""
+    built: Any = np.show_config(mode="dicts")
+    return json.dumps(built["Build Dependencies"], sort_keys=True, default=str)
 
 
 def _source_hash() -> bytes:

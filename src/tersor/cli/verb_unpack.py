@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tersor.cli.options import INPUT, base_option, force_option, output_option, threads_option, verb
+from tersor.cli.options import ARCHIVE, base_option, force_option, output_option, threads_option, verb
 from tersor.cli.results import summary
 from tersor.cli.talk import Talk
 
@@ -20,7 +20,7 @@ from tersor.cli.talk import Talk
     ],
     arguments_help={"ARCHIVE": "folder that `tersor pack` wrote"},
 )
-@click.argument("archive", metavar="ARCHIVE", type=INPUT)
+@click.argument("archive", metavar="ARCHIVE", type=ARCHIVE)
 @output_option("Folder for the restored files.", "-o bert/")
 @base_option
 @force_option
