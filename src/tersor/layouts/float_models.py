@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -42,7 +41,7 @@ class FloatModels:
         self._stack = ExitStack()
         self._threads = threads
         self._pool = self._stack.enter_context(ThreadPoolExecutor(threads)) if threads > 1 else None
-        self._waiting: deque[Future[_Looked]] = deque()
+        self._running: set[Future[_Looked]] = set()
 
     def suits(self, spec: TensorSpec) -> bool:
         """Whether a tensor of floats is worth a model. Only the first of a name gets one."""
@@ -74,16 +73,21 @@ class FloatModels:
 
     def finish(self) -> None:
         """Wait for all tensors."""
-        while self._waiting:
-            self._keep(self._waiting.popleft().result())
+        self._keep_those(wait(self._running).done)
 
     def _start(self, look: Callable[[], _Looked]) -> None:
         if self._pool is None:
             self._keep(look())
             return
-        self._waiting.append(self._pool.submit(look))
-        if len(self._waiting) > self._threads:
-            self._keep(self._waiting.popleft().result())
+        self._running.add(self._pool.submit(look))
+        if len(self._running) > self._threads:
+            # Whichever is done first: one embedding may take as long as all layers. Counts add up in any order.
+            self._keep_those(wait(self._running, return_when=FIRST_COMPLETED).done)
+
+    def _keep_those(self, done: set[Future[_Looked]]) -> None:
+        self._running -= done
+        for future in done:
+            self._keep(future.result())
 
     def _keep(self, looked: _Looked) -> None:
         name, model, counts = looked
@@ -96,7 +100,7 @@ class FloatModels:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for future in self._waiting:
+        for future in self._running:
             future.cancel()
         self._stack.close()
 
