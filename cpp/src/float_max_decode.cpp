@@ -18,6 +18,9 @@ MaxDecodeKernels kernels_of([[maybe_unused]] FloatFormat format) {
 #if defined(__x86_64__)
         case Isa::avx512: return max_decode_avx512(format.exponent_bits);
         case Isa::avx2: return max_decode_avx2(format.exponent_bits);
+        case Isa::sse41: return max_decode_sse41(format.exponent_bits);
+#elif defined(__aarch64__)
+        case Isa::neon: return max_decode_neon(format.exponent_bits);
 #endif
         default: return {nullptr, nullptr};
     }

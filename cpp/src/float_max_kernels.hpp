@@ -39,10 +39,14 @@ struct MaxDecodeKernels {
 // Writes for each of n words of a row where its symbol stands among the symbols of all tables; out overlaps nothing.
 using MaxEntriesKernel = void (*)(const std::uint16_t* words, const MaxRow& row, std::size_t n, std::uint16_t* out);
 
+#if defined(__aarch64__)
+MaxDecodeKernels max_decode_neon(int exponent_bits);
+#endif
 #if defined(__x86_64__)
 // For words with 8 (BF16) or 5 (F16) exponent bits.
 MaxDecodeKernels max_decode_avx512(int exponent_bits);
 MaxDecodeKernels max_decode_avx2(int exponent_bits);
+MaxDecodeKernels max_decode_sse41(int exponent_bits);
 MaxEntriesKernel max_entries_avx2(int exponent_bits);
 #endif
 

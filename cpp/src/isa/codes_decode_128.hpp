@@ -7,7 +7,6 @@ namespace tersor {
 namespace {
 
 typedef std::int32_t I32 __attribute__((vector_size(16)));
-typedef std::uint64_t U64 __attribute__((vector_size(16)));
 
 // A byte table of 16, 32 or 64 symbols.
 template <int symbols>
@@ -35,8 +34,6 @@ struct Indices<32> {
     U8 of(const std::uint8_t* table) const { return look_up(load(table), lower) | look_up(load(table + 16), upper); }
 };
 #endif
-
-inline U32 select(U32 mask, U32 yes, U32 no) { return (mask & yes) | (~mask & no); }
 
 // Four states after an element; those below the lower bound take the next word.
 inline U32 advanced(U32 x, U32 frequency, U32 offset, const std::uint8_t*& words) {

@@ -16,6 +16,9 @@ typedef std::uint8_t U8 __attribute__((vector_size(16)));
 typedef std::int8_t I8 __attribute__((vector_size(16)));
 typedef std::uint16_t U16 __attribute__((vector_size(16)));
 typedef std::uint32_t U32 __attribute__((vector_size(16)));
+typedef std::uint64_t U64 __attribute__((vector_size(16)));
+
+inline U32 select(U32 mask, U32 yes, U32 no) { return (mask & yes) | (~mask & no); }
 
 inline U8 load(const void* p) {
     U8 v;
