@@ -14,13 +14,16 @@ void raise_for(Status status, const char* what);
 void bind_dense_batch(nanobind::module_& module);
 void bind_dequantize(nanobind::module_& module);
 void bind_entropy(nanobind::module_& module);
+void bind_factor_product(nanobind::module_& module);
 void bind_field_groups(nanobind::module_& module);
 void bind_float_blocks(nanobind::module_& module);
 void bind_float_max(nanobind::module_& module);
 void bind_isa(nanobind::module_& module);
 void bind_huffman(nanobind::module_& module);
+void bind_kept(nanobind::module_& module);
 void bind_lzw(nanobind::module_& module);
 void bind_narrow_rows(nanobind::module_& module);
+void bind_prune(nanobind::module_& module);
 void bind_rans_bytes(nanobind::module_& module);
 void bind_quantize(nanobind::module_& module);
 

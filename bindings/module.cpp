@@ -26,13 +26,16 @@ NB_MODULE(_core, module) {
     bind_dense_batch(module);
     bind_dequantize(module);
     bind_entropy(module);
+    bind_factor_product(module);
     bind_field_groups(module);
     bind_float_blocks(module);
     bind_float_max(module);
     bind_huffman(module);
     bind_isa(module);
+    bind_kept(module);
     bind_lzw(module);
     bind_narrow_rows(module);
+    bind_prune(module);
     bind_rans_bytes(module);
     bind_quantize(module);
 }

@@ -2,6 +2,9 @@
 #include "tersor/quantize_two_sided.hpp"
 
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+
+#include <optional>
 
 #include "bind.hpp"
 
@@ -14,19 +17,30 @@ using Matrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::c
 using Vector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Cube = nb::ndarray<const float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Classes = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Mask = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Codes = nb::ndarray<std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 std::span<const float> span_of(const Vector& vector) { return {vector.data(), vector.size()}; }
 
 std::span<const float> span_of(const Matrix& matrix) { return {matrix.data(), matrix.size()}; }
 
+std::span<const std::uint8_t> span_of(const std::optional<Mask>& mask) {
+    if (!mask) return {};
+    return {reinterpret_cast<const std::uint8_t*>(mask->data()), mask->size()};
+}
+
+template <class Array>
+bool has_shape(const Array& array, const Matrix& weights) {
+    return array.shape(0) == weights.shape(0) && array.shape(1) == weights.shape(1);
+}
+
 void round_with_feedback_into(const Matrix& weights, const Matrix& factor, const Vector& row_steps,
                               const Vector& column_steps, const Vector& row_dead_zones,
-                              const Vector& column_dead_zones, Codes codes, unsigned threads) {
+                              const Vector& column_dead_zones, Codes codes, unsigned threads, const std::optional<Mask>& mask) {
     RoundingProblem problem{weights.shape(0),      weights.shape(1),        span_of(weights),
                             span_of(factor),       span_of(row_steps),      span_of(column_steps),
-                            span_of(row_dead_zones), span_of(column_dead_zones)};
-    const bool same_shape = codes.shape(0) == weights.shape(0) && codes.shape(1) == weights.shape(1);
+                            span_of(row_dead_zones), span_of(column_dead_zones), span_of(mask)};
+    const bool same_shape = has_shape(codes, weights) && (!mask || has_shape(*mask, weights));
     Status status = Status::bad_argument;
     if (same_shape) {
         nb::gil_scoped_release release;
@@ -37,7 +51,7 @@ void round_with_feedback_into(const Matrix& weights, const Matrix& factor, const
 
 void round_two_sided_into(const Matrix& weights, const Matrix& column_factor, const Matrix& row_factor, const Vector& row_steps,
                           const Vector& column_steps, const Classes& row_classes, const Classes& column_classes, const Cube& code_costs,
-                          std::int32_t first_class, std::size_t run_rows, Codes codes, unsigned threads) {
+                          std::int32_t first_class, std::size_t run_rows, Codes codes, unsigned threads, const std::optional<Mask>& mask) {
     TwoSidedProblem problem;
     problem.rows = weights.shape(0), problem.columns = weights.shape(1);
     problem.weights = span_of(weights);
@@ -48,7 +62,8 @@ void round_two_sided_into(const Matrix& weights, const Matrix& column_factor, co
     problem.code_costs = {{code_costs.data(), code_costs.size()}, code_costs.shape(2), code_costs.shape(1), first_class};
     problem.has_trellis = code_costs.shape(0) == 2;
     problem.run_rows = run_rows;
-    const bool same_shape = codes.shape(0) == weights.shape(0) && codes.shape(1) == weights.shape(1);
+    problem.mask = span_of(mask);
+    const bool same_shape = has_shape(codes, weights) && (!mask || has_shape(*mask, weights));
     Status status = Status::bad_argument;
     if (same_shape) {
         nb::gil_scoped_release release;
@@ -62,12 +77,13 @@ void round_two_sided_into(const Matrix& weights, const Matrix& column_factor, co
 void bind_quantize(nb::module_& module) {
     module.def("round_with_feedback", &round_with_feedback_into, nb::arg("weights"), nb::arg("factor"),
                nb::arg("row_steps"), nb::arg("column_steps"), nb::arg("row_dead_zones"),
-               nb::arg("column_dead_zones"), nb::arg("codes").noconvert(), nb::arg("threads"),
-               "Fill codes (int32, like weights) by rounding column after column with error feedback (factor of shape (0, 0): none).");
+               nb::arg("column_dead_zones"), nb::arg("codes").noconvert(), nb::arg("threads"), nb::arg("mask") = nb::none(),
+               "Fill codes (int32, like weights) by rounding column after column with error feedback (factor of shape (0, 0): none). Codes are 0 where mask "
+               "is False.");
     module.def("round_two_sided", &round_two_sided_into, nb::arg("weights"), nb::arg("column_factor"), nb::arg("row_factor"), nb::arg("row_steps"),
                nb::arg("column_steps"), nb::arg("row_classes"), nb::arg("column_classes"), nb::arg("code_costs"), nb::arg("first_class"), nb::arg("run_rows"),
-               nb::arg("codes").noconvert(), nb::arg("threads"),
-               "Fill codes (int32, like weights) with error feedback along rows and columns (factors of shape (0, 0): none). code_costs: (halves, "
+               nb::arg("codes").noconvert(), nb::arg("threads"), nb::arg("mask") = nb::none(),
+               "Fill codes (int32, like weights; 0 where mask is False) with error feedback along rows and columns (factors of shape (0, 0): none). code_costs: (halves, "
                "classes, magnitudes); two halves: trellis codes, whose state restarts every run_rows rows (a multiple of 16, at most 256).");
 }
 

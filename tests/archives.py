@@ -9,11 +9,11 @@ import numpy as np
 
 from tersor.archive.index import FolderRecord
 from tersor.archive.writer import ArchiveWriter
-from tersor.layouts import Alias, Context, Dense, Grid
+from tersor.layouts import Alias, Context, Dense, Grid, LowRank, Sparse
 from tersor.layouts.file_tables import FileCounts
 from tersor.types import DTYPES, TensorSpec
 
-Value = Dense | Grid | Alias
+Value = Dense | Grid | Alias | Sparse | LowRank
 
 
 def random_array(spec: TensorSpec, seed: int = 0) -> np.ndarray:

@@ -13,8 +13,9 @@ from tersor.calibrate import CalibrationText, Statistics, parameter_roles
 from tersor.layouts.grid import Grid
 from tersor.load import load_checked
 from tersor.planner.choices import settle
-from tersor.planner.execute import quantize_tensor
+from tersor.planner.execute import Rounding, quantize_matrix
 from tersor.planner.plan import TensorPlan, Wishes, make_plan
+from tersor.planner.pruned import matrix_of
 from tersor.recovery.drift import DriftReport, quantize_with_drift
 from tersor.recovery.parameters import PlannedParameters, dense_of
 from tersor.sources.folder import scan
@@ -45,7 +46,7 @@ class Case:
         return load_checked(self.folder, dtype="float32")[0]
 
     def quantize(self, tensor: TensorPlan, values: np.ndarray) -> Grid:
-        return quantize_tensor(lambda name: values, tensor, Statistics(self.spool), COARSE)
+        return quantize_matrix(matrix_of(values, tensor), tensor, Statistics(self.spool), Rounding(COARSE))
 
     def plain(self, model: Any) -> dict[str, Grid]:
         """Quantize without correction, in place."""

@@ -180,7 +180,7 @@ def write_float_rows(
     return head + lengths + states + raw + escapes + stream_words
 
 
-LAYOUTS = ["dense/1", "grid/1", "alias/1", "sparse/1"]
+LAYOUTS = ["dense/1", "grid/1", "alias/1", "future/1"]
 COLUMN_EXPONENTS = [0, 1, -7, 2, 3] * 13
 COLUMN_CLASSES = [1, 0, -1, 0, 1] * 13
 ROW_EXPONENTS = [-40, 3, 5, 8, -2, 1, 0]

@@ -21,7 +21,7 @@ REFERENCE_READER = Path(__file__).parent / "reference_reader"
 # A part may import parts of its own number or a lower one. A part is a module or a folder of src/tersor.
 LAYERS = {
     0: {"_hook", "errors", "process", "registry", "types"},
-    1: {"codec", "corpus", "history", "layouts", "output", "sources"},
+    1: {"codec", "corpus", "history", "layouts", "npy", "output", "sources"},
     2: {"archive", "lowrank", "prune", "quant", "recipe"},
     3: {"calibrate", "load", "runtime", "tasks"},
     4: {"packing", "pipeline", "planner", "recovery", "structured"},
@@ -31,7 +31,14 @@ LAYERS = {
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 NUMPY_ONLY = {"archive", "codec", "layouts", "sources"}
-MAY_CALL_CORE = {"archive", "bench", "codec", "layouts", "quant"}  # archive: CRC-32C alone; bench: isa()
+MAY_CALL_CORE = {
+    "archive",
+    "bench",
+    "codec",
+    "layouts",
+    "prune",
+    "quant",
+}  # archive: CRC-32C alone; bench: isa()
 HEAVY = {"torch", "transformers", "accelerate"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

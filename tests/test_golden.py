@@ -193,6 +193,8 @@ def needed_features() -> list[str]:
         *(f"grid of {dtype}" for dtype in GRID_DTYPES),
         *(f"grid with {dtype} scales" for dtype in SCALE_DTYPES),
         *(f"codes in {n_lanes} lanes" for n_lanes in LANE_COUNTS),
+        *(f"low-rank of {dtype}" for dtype in GRID_DTYPES), "low-rank, transposed", "low-rank, not transposed",
+        "low-rank with a residual", "low-rank with pivots", "mask of kind 0", "mask of kind 1", "mask of kind 2",
         "grid of plain codes", "grid of trellis codes", "grid with a codebook", "grid, transposed",
         "grid in column tiles", "codes in one stream", "codes in several streams", "codes with escapes",
         "codes with raw bits", "several blocks", "column tiles", "stream of shape (1, n)", "no elements",

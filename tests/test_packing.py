@@ -103,6 +103,25 @@ def round_trip(source: Path, work: Path, **options: object) -> dict:
     return result
 
 
+@pytest.mark.parametrize("level", ["fast", "balanced", "max"])
+def test_tensors_with_many_zeros_are_stored_without_them(tmp_path: Path, level: str) -> None:
+    tensors = {name: bf16(array) for name, array in weights().items()}
+    pruned = random_array(TensorSpec("p", "F32", (600, 512)))
+    pruned[np.random.default_rng(0).random(pruned.shape) < 0.5] = 0
+    tensors["pruned"] = bf16(pruned)
+    path = tmp_path / "model.safetensors"
+    safetensors.numpy.save_file(tensors, path)
+    result = pack(path, tmp_path / "packed", level=level)
+    layouts = {row["name"]: row["layout"] for row in result["tensors"]}
+    assert [name for name, layout in layouts.items() if layout == "sparse/1"] == ["pruned"]
+    row = next(row for row in result["tensors"] if row["name"] == "pruned")
+    assert row["n_bytes"] < 0.42 * tensors["pruned"].nbytes
+    unpack(tmp_path / "packed", tmp_path / "back.safetensors")
+    assert (tmp_path / "back.safetensors").read_bytes() == path.read_bytes()
+    pack(path, tmp_path / "again", level=level, threads=3)
+    assert (tmp_path / "again" / NAME).read_bytes() == (tmp_path / "packed" / NAME).read_bytes()
+
+
 @pytest.mark.parametrize("level", ["fast", "balanced"])
 def test_every_file_comes_back_byte_for_byte(zoo: Path, tmp_path: Path, level: str) -> None:
     result = round_trip(zoo, tmp_path, level=level)

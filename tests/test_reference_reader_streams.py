@@ -137,7 +137,7 @@ def test_folder_gives_tensors_files_and_what_is_unreadable(tmp_path: Path) -> No
     assert archive.tensors["grouped"].dtype == np.float64
     np.testing.assert_array_equal(archive.tensors["grouped"], expected_grid(CODES, group_size=13).T)
     assert list(archive.unreadable) == ["future"]
-    assert "sparse/1" in archive.unreadable["future"]
+    assert "future/1" in archive.unreadable["future"]
     assert archive.files == {
         "model.safetensors": b"header" + DENSE.tobytes() + b"!",
         "sub/notes": b"some notes",

@@ -42,7 +42,8 @@ JSON = {
     "compress": '`{"input": {"path", "n_bytes", "n_params"}, "output": {"path", "n_bytes", "ratio", '
     '"bits_per_weight"}, "tensors": [{"name", "shape", "dtype", "layout", "codec", "n_bytes", '
     '"bits_per_weight", "error", "method", "options"}], "seconds", "peak_rss_bytes", "recipe", "version"}`; with '
-    '`--max-loss` also `"loss": {"metric", "limit", "value", "stderr", "n"}`. With `--dry-run` sizes are expected '
+    '`--max-loss` also `"loss": {"metric", "limit", "value", "stderr", "n"}`; with steps of the whole model '
+    '`"reduce"`, `"recover"`, `"steps"`, with `--max-latency` `"latency"`. With `--dry-run` sizes are expected '
     'ones, a tensor\'s `"error"` is what it is expected to add to the distance of the outputs, `"reason"` says why '
     'it is treated so, and there is `"prediction": {"seconds", "peak_rss_bytes", "error", "metric", "notes": []}`',
     "recipe": '`check`: `{"ok", "path", "recipe": {}}`; `show`: `{"path", "recipe": {}}` with defaults filled in; '
@@ -50,10 +51,19 @@ JSON = {
     "pack": 'as `compress`, and `"log": []`: what was packed otherwise than its name says. With `--dry-run` '
     '`{"dry_run", "input", "output", "files": [{"path", "n_bytes", "role"}]}`',
     "unpack": '`{"input": {"path", "n_bytes"}, "output": {"path", "n_bytes", "n_files"}, "seconds", "version"}`',
-    "inspect": 'as `compress`, and `"lossless"`, `"provenance"`, `"base"`',
+    "inspect": 'as `compress`, and `"lossless"`, `"provenance"`, `"base"`, `"history": []`',
     "verify": '`{"ok", "n_files", "n_tensors", "n_blocks", "problems": []}`',
-    "evaluate": '`{"models": [{"path", "n_bytes", "metrics": [{"name", "value", "unit", "n", "stderr", '
-    '"higher_is_better"}], "report"}]}`',
+    "evaluate": '`{"task", "data", "seed", "models": [{"path", "n_bytes", "metrics": [{"name", "value", "unit", "n", '
+    '"stderr", "higher_is_better", "low", "high", "difference", "difference_stderr", "difference_low", '
+    '"difference_high", "p_value", "test"}], "report", "details": {}}]}`; null where a figure has none '
+    "([evaluate](evaluate.md))",
+    "finetune": '`{"input": {"path", "n_bytes", "n_params"}, "output": {"path", "n_bytes", "ratio", '
+    '"bits_per_weight"}, "task", "labels": [], "stages": [{}], '
+    '"metrics": [{"name", "value", "unit", "n", "stderr", "higher_is_better"}], '
+    '"seed", "seconds", "peak_rss_bytes"}` ([finetune](finetune.md))',
+    "report": '`{"path", "n_bytes", "models": [{"path", "n_bytes", "label"}], "n_charts", "n_evaluations", '
+    '"missing": []}` '
+    "([report](report.md))",
     "bench": '`lossless`: `{"subject", "input": {"path", "n_bytes", "dtype"}, "runs", "rows": [{"coder", '
     '"level", "isa", "threads", "version", "n_bytes", "ratio", "encode_gb_s", "decode_warm_gb_s", "decode_cold_gb_s", '
     '"pack_gb_s", "unpack_gb_s", "seconds": {}}], "not_installed": [], "failed": [{"coder", "threads", "message"}], '
@@ -64,8 +74,8 @@ JSON = {
     '"load"}, "seconds", "version"}`. `"equal_to"`: the peer and setting whose bytes tersor had to meet here, else '
     'null; `"stderr"`: of the mean over the seeds, null for one; `"seconds"` of a row: without statistics that were in '
     "the cache",
-    "methods": '`{"codecs": [], "quantizers": [], "pruners": [], "lowrank": [], "sources": [], "exporters": [], '
-    '"tasks": []}`',
+    "methods": '`{"codecs": [], "quantizers": [], "pruners": [], "lowrank": [], "structured": [], "sources": [], '
+    '"exporters": [], "tasks": []}`',
 }
 
 

@@ -21,13 +21,14 @@ struct Tile {
     std::vector<float> values;   // columns x kTileRows: the weights, updated by the feedback
     std::vector<float> errors;   // kBlockColumns x kTileRows: rounding errors of the block over the factor's diagonal
     std::vector<float> inverse_row_steps, row_steps, row_dead_zones;  // kTileRows each, padded with harmless values
+    std::int32_t allowed[kTileRows];  // of a column: the bits that its codes may have, all or none
 };
 
 // Rounds one column of a tile: codes out, values replaced by the error of rounding. Returns how many magnitudes were
-// not <= kMaxMagnitude (too large, or NaN).
+// not <= kMaxMagnitude (too large, or NaN). allowed: -1, or 0 for a code that must be 0.
 TERSOR_VECTOR_CLONES
 int round_column(float* values, const float* inverse_row_steps, const float* row_steps, const float* row_dead_zones,
-                 float column_step, float column_dead_zone, std::int32_t* codes) {
+                 float column_step, float column_dead_zone, const std::int32_t* allowed, std::int32_t* codes) {
     const float inverse_column_step = 1.0f / column_step;
     int n_bad = 0;
     for (std::size_t i = 0; i < kTileRows; ++i) {
@@ -37,7 +38,7 @@ int round_column(float* values, const float* inverse_row_steps, const float* row
         n_bad += is_good ? 0 : 1;
         const float dead_zone = std::min(row_dead_zones[i] * column_dead_zone, kMaxDeadZone);
         const auto code = static_cast<std::int32_t>((is_good ? magnitude : kMaxMagnitude) + 0.5f - dead_zone);
-        codes[i] = scaled < 0.0f ? -code : code;
+        codes[i] = (scaled < 0.0f ? -code : code) & allowed[i];
         values[i] -= static_cast<float>(codes[i]) * (row_steps[i] * column_step);
     }
     return n_bad;
@@ -73,11 +74,17 @@ void load_tile(const RoundingProblem& problem, std::size_t first_row, std::size_
     }
 }
 
+void load_mask(const RoundingProblem& problem, std::size_t first_row, std::size_t n_rows, std::size_t column, Tile& tile) {
+    const std::uint8_t* const mask = problem.mask.data() + first_row * problem.columns + column;
+    for (std::size_t i = 0; i < n_rows; ++i) tile.allowed[i] = mask[i * problem.columns] != 0 ? -1 : 0;
+}
+
 // Returns the number of bad magnitudes, as round_column.
 int round_tile(const RoundingProblem& problem, std::size_t first_row, Tile& tile, std::int32_t* codes) {
     const std::size_t columns = problem.columns;
     const std::size_t n_rows = std::min(kTileRows, problem.rows - first_row);
     load_tile(problem, first_row, n_rows, tile);
+    std::fill(tile.allowed, tile.allowed + kTileRows, -1);
     const bool has_feedback = !problem.factor.empty();
     int n_bad = 0;
     for (std::size_t begin = 0; begin < columns; begin += kBlockColumns) {
@@ -85,9 +92,10 @@ int round_tile(const RoundingProblem& problem, std::size_t first_row, Tile& tile
         for (std::size_t j = begin; j < end; ++j) {
             float* values = tile.values.data() + j * kTileRows;
             std::int32_t column_codes[kTileRows];
+            if (!problem.mask.empty()) load_mask(problem, first_row, n_rows, j, tile);
             n_bad += round_column(values, tile.inverse_row_steps.data(), tile.row_steps.data(),
                                   tile.row_dead_zones.data(), problem.column_steps[j], problem.column_dead_zones[j],
-                                  column_codes);
+                                  tile.allowed, column_codes);
             for (std::size_t i = 0; i < n_rows; ++i) codes[(first_row + i) * columns + j] = column_codes[i];
             if (!has_feedback) continue;
             const float* factor_row = problem.factor.data() + j * columns;
@@ -113,6 +121,7 @@ bool is_well_formed(const RoundingProblem& problem, std::size_t n_codes) {
     if (columns != 0 && rows > SIZE_MAX / sizeof(float) / columns) return false;
     if (columns != 0 && columns > SIZE_MAX / sizeof(float) / columns) return false;
     if (problem.weights.size() != rows * columns || n_codes != rows * columns) return false;
+    if (!problem.mask.empty() && problem.mask.size() != rows * columns) return false;
     if (problem.row_steps.size() != rows || problem.row_dead_zones.size() != rows) return false;
     if (problem.column_steps.size() != columns || problem.column_dead_zones.size() != columns) return false;
     if (!all_positive(problem.row_steps) || !all_positive(problem.column_steps)) return false;
@@ -135,7 +144,7 @@ Status round_with_feedback(const RoundingProblem& problem, std::span<std::int32_
     const std::size_t n_workers = std::min<std::size_t>(threads, n_tiles);
     in_parallel(n_workers, n_workers, [&](std::size_t) {
         Tile tile{std::vector<float>(problem.columns * kTileRows), std::vector<float>(kBlockColumns * kTileRows),
-                  std::vector<float>(kTileRows), std::vector<float>(kTileRows), std::vector<float>(kTileRows)};
+                  std::vector<float>(kTileRows), std::vector<float>(kTileRows), std::vector<float>(kTileRows), {}};
         for (std::size_t t = next_tile++; t < n_tiles; t = next_tile++) {
             if (round_tile(problem, t * kTileRows, tile, codes.data()) != 0) is_bad = true;
         }

@@ -93,6 +93,7 @@ private:
     void wait_for_tile_above(std::size_t number, std::size_t end) const;
     void carry_errors(std::size_t begin);
     void fill_cost_rows(std::size_t column, std::int32_t* cost_rows) const;
+    void load_mask(std::size_t column);
     bool round_lanes(std::size_t column, float* column_errors);
     bool round_run(std::size_t column, std::size_t block_begin, float* column_errors);
     void collect_errors(std::size_t column, const float* levels, float* column_errors) const;
@@ -107,6 +108,7 @@ private:
     float feedback_[kMaxRunRows][kMaxRunRows] = {};     // of the tile's own rows
     float inverse_diagonal_[kMaxRunRows] = {};
     float carried_[kMaxRunRows][kBlockColumns] = {};    // feedback of the rows above
+    bool is_zero_[kMaxRunRows * kLanes] = {};           // of the column under work: places whose code must be 0
     LaneRuns runs_{};
     CoupledRun run_{};
 };
@@ -193,6 +195,14 @@ void Tile::fill_cost_rows(std::size_t column, std::int32_t* cost_rows) const {
     }
 }
 
+void Tile::load_mask(std::size_t column) {
+    if (problem_.mask.empty()) return;
+    for (std::size_t place = 0; place < job_.height; ++place)
+        is_zero_[place] = rows_[place] < problem_.rows && problem_.mask[rows_[place] * problem_.columns + column] == 0;
+    runs_.is_zero = reinterpret_cast<const bool (*)[kLanes]>(is_zero_);
+    run_.is_zero = is_zero_;
+}
+
 bool Tile::round_lanes(std::size_t column, float* column_errors) {
     runs_.n_rows = problem_.run_rows;
     std::memcpy(runs_.values, values_.data() + column * job_.height, job_.height * sizeof(float));
@@ -201,6 +211,7 @@ bool Tile::round_lanes(std::size_t column, float* column_errors) {
     const float inverse_step = 1.0f / problem_.column_steps[column];
     for (std::size_t place = 0; place < job_.height; ++place) inverse_steps[place] = inverse_row_steps_[place] * inverse_step;
     fill_cost_rows(column, &runs_.cost_rows[0][0]);
+    load_mask(column);
     const bool is_good = search_trellis(runs_, job_.table);
     for (std::size_t place = 0; place < job_.height; ++place)
         if (rows_[place] < problem_.rows) job_.codes[rows_[place] * problem_.columns + column] = codes[place];
@@ -218,6 +229,7 @@ bool Tile::round_run(std::size_t column, std::size_t block_begin, float* column_
         run_.levels[x] = 0.0f;
     }
     fill_cost_rows(column, run_.cost_rows);
+    load_mask(column);
     const bool is_good = problem_.has_trellis ? search_trellis(run_, job_.table) : search_scalar(run_, job_.table);
     for (std::size_t x = 0; x < run_.n_rows; ++x) {
         job_.codes[(first_row_ + x) * problem_.columns + column] = run_.codes[x];
@@ -261,6 +273,7 @@ bool is_well_formed(const TwoSidedProblem& problem, std::size_t n_codes) {
     if (problem.weights.size() != rows * columns || n_codes != rows * columns) return false;
     if (problem.row_steps.size() != rows || problem.column_steps.size() != columns) return false;
     if (problem.row_classes.size() != rows || problem.column_classes.size() != columns) return false;
+    if (!problem.mask.empty() && problem.mask.size() != rows * columns) return false;
     if (problem.run_rows == 0 || problem.run_rows > kMaxRunRows || problem.run_rows % kRunMultiple != 0) return false;
     if (!all_positive(problem.row_steps) || !all_positive(problem.column_steps)) return false;
     return is_factor(problem.column_factor, columns) && is_factor(problem.row_factor, rows) && are_costs(problem.code_costs, problem.has_trellis ? 2 : 1);

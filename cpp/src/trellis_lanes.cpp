@@ -38,6 +38,18 @@ inline void fill_quantizer(std::int32_t half, std::int32_t parity, const LaneFlo
     }
 }
 
+// Where the code must be 0, the quantizers of even parity have no other and those of odd parity none.
+inline void force_zeros(std::int32_t half, const bool* is_zero, const LaneFloats values, const LaneInts cost_rows, const CostTable& table, LaneFloats even_costs,
+                        LaneInts even_magnitudes, LaneFloats odd_costs) {
+    const float* const half_costs = table.costs + half * table.half_stride;
+    for (std::size_t l = 0; l < kLanes; ++l) {
+        if (!is_zero[l]) continue;
+        even_costs[l] = values[l] * values[l] + half_costs[cost_rows[l]];
+        even_magnitudes[l] = 0;
+        odd_costs[l] = kUnreachable;
+    }
+}
+
 // Add, compare, select: the cheaper arrival of every state, and the costs after it less the least.
 inline void advance(const LaneFloats* costs, LaneFloats* state_costs, LaneInts second) {
     alignas(64) LaneFloats next[kStates];
@@ -97,6 +109,8 @@ bool search_trellis(LaneRuns& runs, const CostTable& table) {
                 const std::int32_t q = half * 2 + parity;
                 fill_quantizer(half, parity, values, runs.cost_rows[x], table, costs[q], decisions[x].magnitudes[q]);
             }
+        for (std::int32_t half = 0; runs.is_zero != nullptr && half < 2; ++half)
+            force_zeros(half, runs.is_zero[x], values, runs.cost_rows[x], table, costs[half * 2], decisions[x].magnitudes[half * 2], costs[half * 2 + 1]);
         advance(costs, state_costs, decisions[x].second);
     }
     for (std::size_t lane = 0; lane < kLanes; ++lane) trace_back(decisions, state_costs, lane, runs);

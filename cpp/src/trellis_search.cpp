@@ -54,6 +54,16 @@ inline void fill_branches(const float* values, const float* state_costs, const f
     }
 }
 
+// The same where the code must be 0: of even parity, so the other branches lead nowhere.
+inline void fill_zero_branches(const float* values, const float* state_costs, const float* costs, const CostTable& table, Branches& out) {
+    for (std::size_t b = 0; b < kBranches; ++b) {
+        const std::int32_t row = static_cast<std::int32_t>(kHalfOf[b]) * table.half_stride;
+        out.costs[b] = kParityOf[b] == 0 ? values[b] * values[b] + costs[row] + state_costs[b] : kUnreachable;
+        out.magnitudes[b] = 0;
+        out.levels[b] = 0.0f;
+    }
+}
+
 // For every state the cheaper of the two branches that lead to it; costs are kept small by subtracting the least.
 inline void choose_arrivals(const Branches& branches, float* state_costs, std::uint8_t* from) {
     float least = kUnreachable;
@@ -132,6 +142,7 @@ bool search_trellis(CoupledRun& run, const CostTable& table) {
             costs[b] = state_costs[b % kStates];
         }
         fill_branches(values, costs, table.costs + run.cost_rows[x], table, branches);
+        if (run.is_zero != nullptr && run.is_zero[x]) fill_zero_branches(values, costs, table.costs + run.cost_rows[x], table, branches);
         Choices& chosen = choices[x];
         choose_arrivals(branches, state_costs, chosen.from);
         for (std::size_t n = 0; n < kStates; ++n) {
@@ -164,6 +175,7 @@ bool search_scalar(CoupledRun& run, const CostTable& table) {
             const float distance = value - static_cast<float>(magnitude), cost = distance * distance + costs[std::min(magnitude, table.last_magnitude)];
             if (cost < best_cost) best = magnitude, best_cost = cost;
         }
+        if (run.is_zero != nullptr && run.is_zero[x]) best = 0;
         run.codes[x] = pending[x] < 0.0f ? -best : best;
         run.levels[x] = static_cast<float>(run.codes[x]);
         if (run.feedback == nullptr) continue;

@@ -46,6 +46,7 @@ struct CoupledRun {
     alignas(64) std::int32_t cost_rows[kMaxRunRows];   // offset of the costs of each row's class in half 0
     const float (*feedback)[kMaxRunRows] = nullptr;    // [x][y] = L(y, x) for y > x, else 0; nullptr: no feedback
     const float* inverse_diagonal = nullptr;           // 1 / L(x, x); nullptr without feedback
+    const bool* is_zero = nullptr;                     // rows whose code must be 0; nullptr: none
     // Results.
     std::int32_t codes[kMaxRunRows];
     float levels[kMaxRunRows];                         // level of each code
@@ -58,6 +59,7 @@ struct LaneRuns {
     alignas(64) float values[kMaxRunRows][kLanes];
     alignas(64) float inverse_steps[kMaxRunRows][kLanes];
     alignas(64) std::int32_t cost_rows[kMaxRunRows][kLanes];
+    const bool (*is_zero)[kLanes] = nullptr;           // places whose code must be 0; nullptr: none
     // Results.
     alignas(64) std::int32_t codes[kMaxRunRows][kLanes];
     alignas(64) float levels[kMaxRunRows][kLanes];

@@ -15,6 +15,7 @@ struct Example {
     std::size_t rows, columns;
     std::vector<float> weights, factor, row_steps, column_steps, row_dead_zones, column_dead_zones;
     std::vector<std::int32_t> codes;
+    std::vector<std::uint8_t> mask;  // empty: none
 
     Example(std::size_t n_rows, std::size_t n_columns)
         : rows(n_rows), columns(n_columns), weights(n_rows * n_columns), factor(n_columns * n_columns),
@@ -32,7 +33,7 @@ struct Example {
     }
 
     RoundingProblem problem() const {
-        return {rows, columns, weights, factor, row_steps, column_steps, row_dead_zones, column_dead_zones};
+        return {rows, columns, weights, factor, row_steps, column_steps, row_dead_zones, column_dead_zones, mask};
     }
     Status run(unsigned threads = 1) { return round_with_feedback(problem(), codes, threads); }
 };
@@ -44,7 +45,8 @@ std::vector<double> by_definition(const Example& example, std::size_t row) {
     std::vector<double> codes;
     for (std::size_t j = 0; j < example.columns; ++j) {
         const double step = double(example.row_steps[row]) * example.column_steps[j];
-        codes.push_back(std::round(values[j] / step));
+        const bool is_kept = example.mask.empty() || example.mask[row * example.columns + j] != 0;
+        codes.push_back(is_kept ? std::round(values[j] / step) : 0.0);
         const double error = (values[j] - codes[j] * step) / example.factor[j * example.columns + j];
         for (std::size_t k = j + 1; k < example.columns; ++k) {
             values[k] -= error * example.factor[j * example.columns + k];
@@ -53,17 +55,31 @@ std::vector<double> by_definition(const Example& example, std::size_t row) {
     return codes;
 }
 
-}  // namespace
-
-TEST_CASE("codes equal the definition across tiles and blocks") {
-    Example example(70, 83);
-    REQUIRE(example.run() == Status::ok);
+void check_definition(const Example& example) {
     for (std::size_t i = 0; i < example.rows; ++i) {
         const auto expected = by_definition(example, i);
         for (std::size_t j = 0; j < example.columns; ++j) {
             CHECK(example.codes[i * example.columns + j] == static_cast<std::int32_t>(expected[j]));
         }
     }
+}
+
+}  // namespace
+
+TEST_CASE("codes equal the definition across tiles and blocks") {
+    Example example(70, 83);
+    REQUIRE(example.run() == Status::ok);
+    check_definition(example);
+}
+
+TEST_CASE("masked codes are zero and their error is fed back") {
+    Example example(70, 83);
+    example.mask.resize(70 * 83);
+    for (std::size_t i = 0; i < example.mask.size(); ++i) example.mask[i] = i % 3 == 0 ? 0 : 1;
+    REQUIRE(example.run() == Status::ok);
+    check_definition(example);
+    example.mask.pop_back();
+    CHECK(example.run() == Status::bad_argument);
 }
 
 TEST_CASE("any number of threads gives the same codes") {

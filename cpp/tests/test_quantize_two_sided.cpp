@@ -24,6 +24,7 @@ struct Example {
     std::size_t run_rows = 16;
     std::vector<float> weights, column_factor, row_factor, row_steps, column_steps, costs;
     std::vector<std::int32_t> row_classes, column_classes, codes;
+    std::vector<std::uint8_t> mask;  // empty: none
     std::uint32_t seed = 1;
 
     Example(std::size_t n_rows, std::size_t n_columns, bool trellis)
@@ -60,11 +61,17 @@ struct Example {
         made.row_steps = row_steps, made.column_steps = column_steps;
         made.row_classes = row_classes, made.column_classes = column_classes;
         made.code_costs = {costs, kWidth, 3, 0};
-        made.has_trellis = has_trellis, made.run_rows = run_rows;
+        made.has_trellis = has_trellis, made.run_rows = run_rows, made.mask = mask;
         return made;
     }
     Status run(unsigned threads = 1) { return round_two_sided(problem(), codes, threads); }
 
+    Example& with_mask() {
+        mask.resize(weights.size());
+        for (std::uint8_t& flag : mask) flag = draw() < 0.2f ? 0 : 1;
+        return *this;
+    }
+    bool is_kept(std::size_t i, std::size_t j) const { return mask.empty() || mask[i * columns + j] != 0; }
     double step(std::size_t i, std::size_t j) const { return double(row_steps[i]) * column_steps[j]; }
     double cost(std::size_t i, std::size_t j, int half, int code) const {
         const int place = std::clamp(row_classes[i] + column_classes[j], 0, 2);
@@ -85,6 +92,7 @@ double column_cost(const Example& example, std::size_t j, const std::vector<int>
         const double rounded = example.level(state & 1, codes[i]) * example.step(i, j), distance = (value - rounded) / example.step(i, j);
         errors.push_back(example.row_factor.empty() ? 0.0 : (value - rounded) / example.row_factor[i * example.rows + i]);
         total += distance * distance + example.cost(i, j, state & 1, codes[i]);
+        if (codes[i] != 0 && !example.is_kept(i, j)) return 1e30;
         if (example.has_trellis) state = kTrellisNext[state][codes[i] & 1];
     }
     return total;
@@ -126,6 +134,7 @@ std::vector<std::int32_t> scalar_by_definition(const Example& example) {
                 const double cost = (u - code) * (u - code) + example.cost(i, j, 0, code);
                 if (cost < best_cost) best = code, best_cost = cost;
             }
+            if (!example.is_kept(i, j)) best = 0;
             codes[i * n + j] = best;
             errors[i] = (value - best * example.step(i, j)) / example.row_factor[i * example.rows + i];
             const double error = (values[i * n + j] - best * example.step(i, j)) / example.column_factor[j * n + j];
@@ -174,6 +183,43 @@ TEST_CASE("scalar codes equal the definition across runs and blocks of columns")
     example.with_column_factor().with_row_factor(0.2f);
     REQUIRE(example.run() == Status::ok);
     CHECK(example.codes == scalar_by_definition(example));
+}
+
+TEST_CASE("masked scalar codes are zero and their errors are fed back") {
+    Example example(70, 40, false);
+    example.with_column_factor().with_row_factor(0.2f).with_mask();
+    REQUIRE(example.run() == Status::ok);
+    CHECK(example.codes == scalar_by_definition(example));
+    example.mask.pop_back();
+    CHECK(example.run() == Status::bad_argument);
+}
+
+TEST_CASE("with a mask the trellis finds the least cost of all codes that are zero where they must be") {
+    for (std::uint32_t seed = 1; seed < 12; ++seed) {
+        Example example(5, 1, true);
+        example.seed = seed * 977;
+        for (float& weight : example.weights) weight = 0.6f * example.draw();
+        example.with_mask();
+        REQUIRE(example.run() == Status::ok);
+        CHECK(column_cost(example, 0, column_of(example, 0)) == doctest::Approx(least_cost(example, 4)).epsilon(1e-5));
+    }
+}
+
+TEST_CASE("masked runs give the same codes side by side, alone and on any number of threads") {
+    Example many(16 * 40, 24, true);
+    many.with_column_factor().with_mask();
+    REQUIRE(many.run() == Status::ok);
+    Example one(16, 24, true);
+    one.row_steps.assign(many.row_steps.begin(), many.row_steps.begin() + 16);
+    one.column_steps = many.column_steps, one.costs = many.costs, one.column_factor = many.column_factor;
+    one.weights.assign(many.weights.begin(), many.weights.begin() + 16 * 24);
+    one.mask.assign(many.mask.begin(), many.mask.begin() + 16 * 24);
+    REQUIRE(one.run() == Status::ok);
+    CHECK(std::equal(one.codes.begin(), one.codes.end(), many.codes.begin()));
+    const std::vector<std::int32_t> codes = many.codes;
+    REQUIRE(many.run(5) == Status::ok);
+    CHECK(many.codes == codes);
+    for (std::size_t i = 0; i < codes.size(); ++i) CHECK((many.mask[i] != 0 || codes[i] == 0));
 }
 
 TEST_CASE("without feedback the trellis finds the least cost of all codes") {

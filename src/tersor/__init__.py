@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from tersor.archive.inspect import inspect
     from tersor.archive.verify import verify
     from tersor.evaluate import evaluate
+    from tersor.finetune import finetune
     from tersor.load import load
     from tersor.methods import methods
     from tersor.packing import pack, unpack
     from tersor.pipeline import compress
+    from tersor.report import report
 
     __version__: str
 
@@ -25,11 +27,13 @@ __all__ = [
     "__version__",
     "compress",
     "evaluate",
+    "finetune",
     "inspect",
     "load",
     "methods",
     "open",
     "pack",
+    "report",
     "unpack",
     "verify",
 ]
@@ -38,11 +42,13 @@ __all__ = [
 _PUBLIC = {
     "compress": "tersor.pipeline:compress",
     "evaluate": "tersor.evaluate:evaluate",
+    "finetune": "tersor.finetune:finetune",
     "inspect": "tersor.archive.inspect:inspect",
     "load": "tersor.load:load",
     "methods": "tersor.methods:methods",
     "open": "tersor.archive:open_archive",
     "pack": "tersor.packing:pack",
+    "report": "tersor.report:report",
     "unpack": "tersor.packing:unpack",
     "verify": "tersor.archive.verify:verify",
 }
@@ -81,3 +87,5 @@ sys.modules[__name__].__class__ = _Package
 
 # transformers finds quantizers by what has been registered, so tersor.hf must be imported before a model is.
 after_import("transformers.modeling_utils", "tersor.hf")
+# lm-evaluation-harness reads a model's quantization before it imports any model.
+after_import("lm_eval.models.huggingface", "tersor.hf")

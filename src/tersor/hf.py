@@ -28,8 +28,9 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.hub import cached_file
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from tersor.archive.folder import LOADED_NAMES
+from tersor.archive.folder import LOADED_NAMES, MODULES_KEY, PLAIN_WEIGHTS, reduced_quantization_config
 from tersor.errors import CorruptError, UsageError
+from tersor.runtime.low_rank import keeps_factors, use_factors
 from tersor.sources.torch_pickle import SUFFIXES as TORCH_SUFFIXES
 from tersor.types import FLOAT_DTYPES, TensorSpec
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE, SHARD_INDEX, TORCH_FILE = LOADED_NAMES
 _INDEX_KEY = r"^tersor\.index$"
+_PART_KEY = r"\.tersor\.(left|right|residual)$"  # of low-rank tensors: read with the tensor itself
 _TORCH_DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
     "U8": torch.uint8,
@@ -89,6 +91,8 @@ class WeightReader:
         _check_same_version(self._archives)
         self._home = {name: archive for archive in self._archives for name in archive.specs}
 
+        self.placed: dict[str, str] = {}  # parameter of the model -> its tensor, where they are the same
+
     def __deepcopy__(self, memo: dict[int, object]) -> WeightReader:
         # transformers deep-copies a converter for every tensor; the open files are shared.
         return self
@@ -97,6 +101,13 @@ class WeightReader:
         """The decoded tensor, cast to `dtype` (None: its own)."""
         archive = self._home[name]
         return to_torch(archive[name], archive.specs[name]).to(dtype=dtype)
+
+    def use_factors(self, model: Any) -> None:
+        """Let the model's linear layers compute with factors where the archive holds them."""
+        for parameter, name in self.placed.items():
+            factors = self._home[name].factors(name)
+            if factors is not None:
+                use_factors(model, parameter, factors)
 
     def float_dtype(self) -> torch.dtype:
         """The dtype of the first floating-point tensor; float32 if there is none."""
@@ -148,6 +159,12 @@ class _PlainConverter(_DecodingConverter):
     """Takes every key that no other converter claims, and leaves its name alone."""
 
     __slots__ = ()
+
+    def add_tensor(
+        self, target_key: str, source_key: str, source_pattern: str, future: Future[Any] | Callable[[], Any]
+    ) -> None:
+        self.reader.placed[target_key] = source_key
+        super().add_tensor(target_key, source_key, source_pattern, future)
 
     def rename_source_key(self, source_key: str) -> tuple[str, str]:
         self._was_used = True  # type: ignore[misc]  # a slot of the base class, which mypy does not see
@@ -269,14 +286,16 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
 
     def update_attn_implementation(self, config: Any) -> Any:
         """Called before the weight files are looked for: name ours."""
+        self._location = config.name_or_path
         # config.json says it; a location is known only when the model was asked for through an Auto class.
         named = getattr(self.quantization_config, "weights", None)
+        if named == PLAIN_WEIGHTS:
+            return config
         config.transformers_weights = (
             named
             if named in LOADED_NAMES
             else weights_file(config.name_or_path, getattr(config, "_commit_hash", None))
         )
-        self._location = config.name_or_path
         return config
 
     def update_dtype(self, dtype: torch.dtype) -> torch.dtype:
@@ -294,6 +313,8 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         self, converter: WeightTransform, param: object, dtype: torch.dtype | None
     ) -> torch.dtype | None:
         """Keep the dtype that the parameter shall have for our converter; the stream itself is never cast."""
+        if self._is_plain:
+            return super().get_new_dtype(converter, param, dtype)  # type: ignore[no-any-return]
         if not isinstance(converter, _DecodingConverter):
             raise UsageError(
                 f"{self._location}: this version of transformers would load a coded stream as the weight "
@@ -302,18 +323,34 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         converter.dtype = dtype
         return None
 
+    @property
+    def _is_plain(self) -> bool:
+        """A smaller model saved without compression: only its modules are ours."""
+        return getattr(self.quantization_config, "weights", None) == PLAIN_WEIGHTS
+
     def _process_model_before_weight_loading(self, model: Any, **options: Any) -> Any:
+        modules = getattr(self.quantization_config, MODULES_KEY, None)
+        if modules is not None:
+            # Here, as in WeightReader: few models need it.
+            from tersor.structured.heads import resize_modules
+
+            resize_modules(model, modules)
+        if self._is_plain:
+            return model
         self._reader = WeightReader(options["checkpoint_files"])
         self._reader.check_all_named()
         self._reader.check_bases()
-        # The index is no weight: keep it out of the report of unexpected keys. Removed again after loading.
-        model._keys_to_ignore_on_load_unexpected.add(_INDEX_KEY)
+        # The index and the parts of low-rank tensors are no weights of the model: keep them out of the report of
+        # unexpected keys. Removed again after loading.
+        model._keys_to_ignore_on_load_unexpected |= {_INDEX_KEY, _PART_KEY}
         return model
 
     def update_weight_conversions(
         self, weight_conversions: list[WeightTransform], model: Any
     ) -> list[WeightTransform]:
         """Put a decoding converter in the place of each of the model's own, and one for all other keys last."""
+        if self._is_plain:
+            return weight_conversions
         decoding = [
             _decoding(transform, self._reader) if isinstance(transform, WeightConverter) else transform
             for transform in weight_conversions
@@ -321,9 +358,17 @@ class TersorQuantizer(HfQuantizer):  # type: ignore[misc]
         return [*decoding, _plain(self._reader)]
 
     def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
+        modules = getattr(self.quantization_config, MODULES_KEY, None)
+        if modules is not None:
+            # What save_pretrained then writes opens as a plain checkpoint of these shapes.
+            model.config.quantization_config = reduced_quantization_config(modules)
+        if self._is_plain:
+            return model
         model._weight_conversions = _restored(model._weight_conversions)
-        model._keys_to_ignore_on_load_unexpected.discard(_INDEX_KEY)
+        model._keys_to_ignore_on_load_unexpected -= {_INDEX_KEY, _PART_KEY}
         vars(model.config).pop("transformers_weights", None)
+        if keeps_factors():
+            self._reader.use_factors(model)
         self._reader.close()
         return model
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def load(
-    path: str | PathLike[str], auto_class: str | type | None = None, dtype: str | torch.dtype | None = None
+    path: str | PathLike[str],
+    auto_class: str | type | None = None,
+    dtype: str | torch.dtype | None = None,
+    *,
+    factors: bool = False,
 ) -> Any:
     """The model in `path`, on the CPU, in evaluation mode.
 
@@ -22,9 +26,17 @@ def load(
     auto_class: a transformers class or its name ("AutoModel", "AutoModelForCausalLM", "BertModel"). None: the class
         that config.json names under "architectures", AutoModel if that is no class of transformers.
     dtype: "float32", "bfloat16", ..., a torch dtype, or "auto". None: as from_pretrained, float32.
+    factors: let linear layers compute with the two factors of a low-rank weight, not with their product, where the rank
+        is low enough for that to be faster. Such a model saves as a plain one (see docs/methods.md).
     Nothing is downloaded. Raises: UsageError, UnknownNameError, MissingExtraError, CorruptError.
     """
-    return load_checked(path, auto_class, dtype)[0]
+    if not factors:
+        return load_checked(path, auto_class, dtype)[0]
+    _transformers()  # says what is missing if torch is
+    from tersor.runtime.low_rank import keeping_factors
+
+    with keeping_factors():
+        return load_checked(path, auto_class, dtype)[0]
 
 
 def load_checked(

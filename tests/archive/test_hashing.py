@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from archives import random_array, random_grid
 from tersor.archive import hashing
-from tersor.archive.hashing import DIGEST_BYTES, decoded_grid, digest_of_value, is_constant
+from tersor.archive.hashing import DIGEST_BYTES, decoded_matrix, digest_of_value, is_constant
 from tersor.layouts import Dense
 from tersor.types import TensorSpec
 
@@ -29,7 +29,7 @@ def test_digest_is_blake3_of_the_bytes_and_large_values_are_released(
 def test_digest_of_a_grid_is_that_of_its_values() -> None:
     grid = random_grid(*SPEC.shape)
     digest = digest_of_value(SPEC, grid, lambda: None)
-    assert digest == blake3(decoded_grid(SPEC, grid).tobytes()).digest(DIGEST_BYTES)
+    assert digest == blake3(decoded_matrix(SPEC, grid).tobytes()).digest(DIGEST_BYTES)
 
 
 @pytest.mark.parametrize("step", [8, 1 << 23])

@@ -12,7 +12,7 @@ from archives import every_dtype, random_array, random_grid, small_lossy, write_
 from damage import BytesRanges
 from tersor.archive import open_archive
 from tersor.archive.file import ArchiveFile
-from tersor.archive.hashing import decoded_grid
+from tersor.archive.hashing import decoded_matrix
 from tersor.archive.index import ArchiveRecord, FolderRecord
 from tersor.errors import CorruptError, ShapeError, UnknownNameError, UsageError
 from tersor.layouts import Alias, Dense
@@ -31,7 +31,7 @@ def expected_arrays(tensors: dict) -> dict[str, np.ndarray]:
         if isinstance(value, Alias):
             arrays[spec.name] = arrays[value.target]
         else:
-            arrays[spec.name] = value.array if isinstance(value, Dense) else decoded_grid(spec, value)
+            arrays[spec.name] = value.array if isinstance(value, Dense) else decoded_matrix(spec, value)
     return arrays
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tersor.cli import verb_compress
-from tersor.recipe import METRICS, PURPOSES
+from tersor.recipe import METRICS, PURPOSES, shipped_recipes
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -51,12 +51,32 @@ def test_schema_is_json(run_tersor: Run) -> None:
 
 def test_missing_or_superfluous_file_is_explained(run_tersor: Run, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(GOOD)
-    missing = run_tersor("recipe", "show")
+    missing = run_tersor("recipe", "check")
     assert missing.returncode == 2
     assert "which recipe?" in missing.stderr
     superfluous = run_tersor("recipe", "schema", "r.yaml")
     assert superfluous.returncode == 2
     assert "takes no file" in superfluous.stderr
+
+
+def test_list_and_show_know_the_shipped_recipes(run_tersor: Run) -> None:
+    listed = run_tersor("recipe", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert run_tersor("recipe", "show").stdout == listed.stdout
+    names = [line.split()[0] for line in listed.stdout.splitlines()[2:]]
+    assert names == list(shipped_recipes())
+    shown = run_tersor("recipe", "show", "thin")
+    assert shown.stdout.strip() == shipped_recipes()["thin"].strip()
+    unknown = run_tersor("recipe", "show", "thim")
+    assert unknown.returncode == 2
+    assert "did you mean 'thin'" in unknown.stderr
+
+
+def test_check_finds_a_missing_calibration_text(run_tersor: Run, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("size: 0.2x\ncalibration: nothing.txt\n")
+    done = run_tersor("recipe", "check", "r.yaml")
+    assert done.returncode == 2
+    assert "r.yaml:2:14: calibration: there is no file 'nothing.txt'" in done.stderr
 
 
 def test_choices_of_the_command_line_are_those_of_recipes() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from archives import every_dtype, small_lossy, write_archive
 from damage import Parts, contents, open_bytes
+from low_rank_archives import low_rank_values
 from tersor.archive.restore import tensor_bytes
 from tersor.errors import CorruptError, NewerFormatError, TersorError
 
@@ -40,7 +41,9 @@ WRONG_VALUES = [
 ]
 
 
-@pytest.fixture(scope="module", params=[small_lossy, every_dtype], ids=["lossy", "dense"])
+@pytest.fixture(
+    scope="module", params=[small_lossy, every_dtype, low_rank_values], ids=["lossy", "dense", "low-rank"]
+)
 def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("hostile") / "a.tersor.safetensors"
     write_archive(path, request.param())
@@ -193,11 +196,11 @@ def test_further_elements_of_arrays_are_ignored(parts: Parts) -> None:
 
 def test_unknown_layout_fails_by_name_and_only_for_its_tensors(parts: Parts) -> None:
     index = copy.deepcopy(parts.index)
-    index[1].append("sparse/1")
+    index[1].append("future/1")
     index[4][3][2] = len(index[1]) - 1
     with open_bytes(Parts(parts.header, index, parts.streams).join()) as archive:
         assert archive["embed"].shape == (12, 8)
-        with pytest.raises(NewerFormatError, match="'norm' is stored in layout 'sparse/1'"):
+        with pytest.raises(NewerFormatError, match="'norm' is stored in layout 'future/1'"):
             archive["norm"]
 
 

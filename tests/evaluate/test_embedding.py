@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from measuring import measured, metrics_of
 from tersor.errors import UsageError
 from tersor.evaluate.data import EvaluationData
-from tersor.evaluate.embedding import _cosine_distance, _embed, _padded, measure
+from tersor.evaluate.embedding import _cosine_distance, embeddings, prepare
 from tersor.evaluate.tokens import load_tokenizer
 
 
@@ -32,16 +33,22 @@ def test_original_has_no_error_and_an_equal_copy_neither(
     model = load(folders[name], "AutoModel")
     tokenizer = load_tokenizer(folders[name])
     for other in (model, copy.deepcopy(model)):
-        (metric,) = measure(other, model, tokenizer, prose, 0)
-        assert (metric.value, metric.stderr, metric.n) == (0.0, 0.0, 20)
+        error, order = metrics_of(measured(prepare, model, other, tokenizer, prose))
+        assert (error.value, error.stderr, error.n) == (0.0, 0.0, 20)
+        assert (order.value, order.stderr, order.n) == (1.0, 0.0, 20)
 
 
 def test_more_noise_gives_more_error(bert, folders: dict[str, Path], prose: EvaluationData) -> None:
     tokenizer = load_tokenizer(folders["bert"])
-    errors = [
-        measure(disturbed(bert, amount), bert, tokenizer, prose, 0)[0] for amount in (0.01, 0.03, 0.1, 0.3)
+    found = [
+        metrics_of(measured(prepare, bert, disturbed(bert, amount), tokenizer, prose))
+        for amount in (0.01, 0.03, 0.1, 0.3)
     ]
+    errors, orders = zip(*found, strict=True)
     values = [metric.value for metric in errors]
+    correlations = [metric.value for metric in orders]
+    assert correlations == sorted(correlations, reverse=True)
+    assert all(metric.stderr > 0 for metric in orders)
     assert values == sorted(values)
     assert 0 < values[0] < values[-1] <= 2
     assert all(0 < metric.stderr < metric.value for metric in errors)
@@ -49,9 +56,8 @@ def test_more_noise_gives_more_error(bert, folders: dict[str, Path], prose: Eval
 
 def test_padding_does_not_change_an_embedding(bert) -> None:
     short, long = [2, 9, 3], list(range(5, 60))
-    with torch.inference_mode():
-        together = _embed(bert, *_padded([short, long]))
-        alone = torch.cat([_embed(bert, *_padded([short])), _embed(bert, *_padded([long]))])
+    together = embeddings(bert, [long, short])
+    alone = torch.cat([embeddings(bert, [long]), embeddings(bert, [short])])
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
@@ -68,10 +74,10 @@ def test_distance_is_one_minus_cosine_and_keeps_its_digits_near_zero() -> None:
 def test_sentences_longer_than_the_model_are_cut(bert, folders: dict[str, Path]) -> None:
     sentence = " ".join(["extraordinarily"] * 60)
     data = EvaluationData("long", sentence, (sentence, sentence))
-    (metric,) = measure(disturbed(bert, 0.1), bert, load_tokenizer(folders["bert"]), data, 0)
-    assert metric.n == 2
+    found = measured(prepare, bert, disturbed(bert, 0.1), load_tokenizer(folders["bert"]), data)
+    assert metrics_of(found)[0].n == 2
 
 
 def test_text_without_sentences_is_refused(bert, folders: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="no sentence of 8 to 60 words"):
-        measure(bert, bert, load_tokenizer(folders["bert"]), EvaluationData("numbers", "1 2 3", ()), 0)
+        measured(prepare, bert, bert, load_tokenizer(folders["bert"]), EvaluationData("numbers", "1 2 3", ()))

@@ -8,10 +8,11 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from measuring import measured, metrics_of
 from models import tiny_llama
 from tersor.errors import UsageError
 from tersor.evaluate.data import EvaluationData
-from tersor.evaluate.kl import _compare, measure
+from tersor.evaluate.kl import compare, prepare
 from tersor.evaluate.tokens import load_tokenizer
 from tersor.load import load
 
@@ -24,7 +25,7 @@ def other(tmp_path: Path):
 def test_original_diverges_by_nothing(llama, folders: dict[str, Path], prose: EvaluationData) -> None:
     tokenizer = load_tokenizer(folders["llama"])
     for model in (llama, copy.deepcopy(llama)):
-        kl, agreement = measure(model, llama, tokenizer, prose, 0)
+        kl, agreement = metrics_of(measured(prepare, llama, model, tokenizer, prose))
         assert (kl.value, kl.stderr) == (0.0, 0.0)
         assert (agreement.value, agreement.higher_is_better) == (1.0, True)
 
@@ -35,7 +36,7 @@ def test_divergence_is_that_of_the_original_from_the_model(llama, other) -> None
         p = torch.log_softmax(llama(input_ids=text).logits[0, :-1].double(), dim=1)
         q = torch.log_softmax(other(input_ids=text).logits[0, :-1].double(), dim=1)
     expected = torch.nn.functional.kl_div(q, p, reduction="sum", log_target=True)
-    divergence, agreement = _compare(other, llama, text)
+    divergence, agreement = compare(other, llama, text)
     assert divergence == pytest.approx(float(expected), rel=1e-4)
     assert agreement == float((p.argmax(1) == q.argmax(1)).sum())
 
@@ -43,7 +44,7 @@ def test_divergence_is_that_of_the_original_from_the_model(llama, other) -> None
 def test_another_model_diverges_with_a_standard_error(
     llama, other, folders: dict[str, Path], prose: EvaluationData
 ) -> None:
-    kl, agreement = measure(other, llama, load_tokenizer(folders["llama"]), prose, 0)
+    kl, agreement = metrics_of(measured(prepare, llama, other, load_tokenizer(folders["llama"]), prose))
     assert 0 < kl.stderr < kl.value < math.inf
     assert 0 <= agreement.value < 0.5
 
@@ -52,4 +53,4 @@ def test_vocabularies_of_different_sizes_are_refused(llama) -> None:
     config = copy.deepcopy(llama.config)
     config.vocab_size += 1
     with pytest.raises(UsageError, match="vocabulary of 262 tokens, the original has 261"):
-        _compare(LlamaForCausalLM(config).eval(), llama, torch.arange(5, 10)[None])
+        compare(LlamaForCausalLM(config).eval(), llama, torch.arange(5, 10)[None])

@@ -15,7 +15,7 @@ from archives import random_array, random_grid
 from fuzz.target import Target
 from tersor.codec.auto import ORDER
 from tersor.errors import CorruptError
-from tersor.layouts import Context, Delta, Dense, Grid, make_layout
+from tersor.layouts import Context, Delta, Dense, Grid, Sparse, make_layout
 from tersor.layouts.delta_words import DIFFERENCE, XOR
 from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.float_tables import float_context
@@ -122,6 +122,38 @@ def delta_samples() -> list[Sample]:
     return [delta(dtype, kind) for dtype in dtypes for kind in (DIFFERENCE, XOR)]
 
 
+def sparse(dtype: str, share: float, rows: int = 24, columns: int = 64) -> Sample:
+    """A tensor of which a share is zero."""
+    spec = TensorSpec("w", dtype, (rows, columns))
+    array = random_array(spec)
+    array[np.random.default_rng(4).random(array.shape) < share] = 0
+    counts = FileCounts()
+    counts.add(spec, Sparse(array))
+    return stored("sparse/1", spec, Sparse(array), Context(table_sets=counts.make("balanced")))
+
+
+def half_of_each_row(rows: int = 24, columns: int = 64) -> Sample:
+    """A pattern by column, so that bits go by column and values by row."""
+    array = random_array(TensorSpec("w", "BF16", (rows, columns)))
+    array[:, ::2] = 0
+    spec, counts = TensorSpec("w", "BF16", array.shape), FileCounts()
+    counts.add(spec, Sparse(array))
+    return stored("sparse/1", spec, Sparse(array), Context(table_sets=counts.make("balanced")))
+
+
+@cache
+def sparse_samples() -> list[Sample]:
+    """Bits by row and by column, gaps, an empty mask, and values of several types."""
+    return [
+        sparse("BF16", 0.5),
+        sparse("F32", 0.9),
+        sparse("F64", 0.99),
+        sparse("I8", 0.995, 64, 256),
+        sparse("I16", 1.0),
+        half_of_each_row(),
+    ]
+
+
 def gridded(dtype: str, grid: Grid) -> Sample:
     spec = TensorSpec("w", dtype, grid.shape[::-1] if grid.transposed else grid.shape)
     counts = FileCounts()
@@ -179,4 +211,5 @@ TARGETS = (
     _target("blocks_dense", dense_samples),
     _target("blocks_delta", delta_samples),
     _target("blocks_grid", grid_samples),
+    _target("blocks_sparse", sparse_samples),
 )

@@ -47,6 +47,8 @@ def _features_of_index(container: Container) -> set[str]:
         found |= {"stream of shape (1, n)"} if len(stream.shape) == 2 else set()
         if record.layout == "grid/1":
             found |= _grid_features(record.dtype, record.meta, record.shape, record.block_columns)
+        if record.layout == "low_rank/1":
+            found |= _low_rank_features(record.dtype, record.meta)
     for _, n_bytes, _, segments in container.files:
         found |= {f"segment {'bytes' if isinstance(segment, bytes) else 'tensor'}" for segment in segments}
         found |= {"empty file"} if n_bytes == 0 else set()
@@ -61,6 +63,13 @@ def _grid_features(dtype: str, meta: list[Any], shape: tuple[int, ...], block_co
     found |= {"grid, transposed"} if flags & 1 else set()
     found |= {"grid in column tiles"} if not flags & 1 and 0 < block_columns < shape[-1] else set()
     return found
+
+
+def _low_rank_features(dtype: str, meta: list[Any]) -> set[str]:
+    flags, _, _, residual, pivots = meta
+    found = {f"low-rank of {dtype}", f"low-rank, {'transposed' if flags & 1 else 'not transposed'}"}
+    found |= set() if residual is None else {"low-rank with a residual"}
+    return found | (set() if pivots is None else {"low-rank with pivots"})
 
 
 def _folder_features(folder: list[Any]) -> set[str]:
@@ -80,6 +89,11 @@ def _watch_streams(found: set[str]) -> Iterator[None]:
     with_escapes = reference_reader.float_rows._with_escapes
     tops = reference_reader.float_max._tops
     read_columns = reference_reader.tensors.read_columns
+    decode_sparse_block = reference_reader.tensors.decode_sparse_block
+
+    def watch_sparse(stored: bytes, shape: Any, n_element_bytes: int, context: Any, what: str) -> bytes:
+        found.add(f"mask of kind {stored[0]}")
+        return decode_sparse_block(stored, shape, n_element_bytes, context, what)
 
     def watch_dense(stored: bytes, n_bytes: int, columns: Any, context: Any, what: str) -> bytes:
         found.update(_dense_features(Cursor(stored, what), context))
@@ -113,6 +127,7 @@ def _watch_streams(found: set[str]) -> Iterator[None]:
         patch("reference_reader.float_rows._with_escapes", watch_escapes),
         patch("reference_reader.float_max._tops", watch_tops),
         patch("reference_reader.tensors.read_columns", watch_columns),
+        patch("reference_reader.tensors.decode_sparse_block", watch_sparse),
     ):
         yield
 

@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from tersor.layouts import Grid
+from tersor.layouts import Grid, LowRank
 from tersor.types import DTYPES, TensorSpec
 
 
@@ -142,6 +142,28 @@ def grid_tensor(spec: TensorSpec, value: Grid) -> np.ndarray:
             np.float32
         )
         matrix = (values * steps).astype(spec.numpy_dtype)
+    if not value.transposed:
+        return matrix.reshape(spec.shape)
+    stored_shape = (*spec.shape[:-2], spec.shape[-1], spec.shape[-2])
+    return np.ascontiguousarray(matrix.reshape(stored_shape).swapaxes(-1, -2))
+
+
+def low_rank_tensor(spec: TensorSpec, value: LowRank) -> np.ndarray:
+    """The tensor that factors stand for: docs/format.md 4.6 term by term, no code of tersor's."""
+    parts = {
+        name: grid_tensor(TensorSpec(name, "F32", part.shape), part)
+        if isinstance(part, Grid)
+        else part.array.astype(np.float32)
+        for name, part in value.parts().items()
+    }
+    others = np.zeros((len(parts["left"]), parts["right"].shape[1]), np.float32)
+    for column, row in zip(parts["left"].T, parts["right"], strict=True):
+        others = others + column[:, None] * row
+    rows = iter(others)
+    pivots = {} if value.pivots is None else dict(zip(value.pivots.tolist(), parts["right"], strict=True))
+    n_rows = len(others) + len(pivots)
+    matrix = np.array([pivots[row] if row in pivots else next(rows) for row in range(n_rows)])
+    matrix = (matrix + parts["residual"] if "residual" in parts else matrix).astype(spec.numpy_dtype)
     if not value.transposed:
         return matrix.reshape(spec.shape)
     stored_shape = (*spec.shape[:-2], spec.shape[-1], spec.shape[-2])

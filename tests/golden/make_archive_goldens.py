@@ -30,7 +30,9 @@ from golden.archive_inputs import (
     bell,
     grid,
     grid_tensor,
+    low_rank_tensor,
     narrow_weights,
+    noise,
     packed_halves,
     records,
     safetensors,
@@ -46,7 +48,7 @@ from tersor.archive.folder import add_side_file
 from tersor.archive.index import ArchiveRecord, BaseRecord, FolderRecord
 from tersor.archive.writer import ArchiveWriter
 from tersor.codec import CODECS
-from tersor.layouts import Alias, Context, Delta, Dense, Grid, float_blocks
+from tersor.layouts import Alias, Context, Delta, Dense, Grid, LowRank, Sparse, float_blocks
 from tersor.layouts.delta_words import DIFFERENCE, EQUAL, KIND_NAMES, XOR
 from tersor.layouts.file_tables import FileCounts
 from tersor.layouts.float_tables import float_context
@@ -56,7 +58,7 @@ from tersor.types import DTYPES, TensorSpec
 FOLDER = Path(__file__).parent / "archives"
 ENDING = ".tersor.safetensors"
 PRODUCER = "tersor golden"  # instead of tersor's own version, which would change every golden
-Value = Dense | Grid | Alias | Delta
+Value = Dense | Grid | Alias | Delta | LowRank | Sparse
 
 
 @dataclass
@@ -114,6 +116,7 @@ def geometry(
         "dense.DENSE_BLOCK_ELEMENTS": block,
         "delta.DENSE_BLOCK_ELEMENTS": block,
         "float_tables.DENSE_BLOCK_ELEMENTS": block,
+        "sparse_values.DENSE_BLOCK_ELEMENTS": block,
         "float_blocks.DENSE_BLOCK_ELEMENTS": block,
         "float_blocks._jobs_of": float_blocks._jobs_of.__wrapped__,  # not what was cached of another geometry
         "grid_layout.GRID_BLOCK_ELEMENTS": block,
@@ -167,6 +170,8 @@ def write_file(
 def _array(spec: TensorSpec, value: Value, earlier: dict[str, np.ndarray]) -> np.ndarray:
     if isinstance(value, Alias):
         return earlier[value.target]
+    if isinstance(value, LowRank):
+        return low_rank_tensor(spec, value)
     return grid_tensor(spec, value) if isinstance(value, Grid) else value.array
 
 
@@ -362,6 +367,75 @@ def grid_trellis(root: Path) -> Expected:
     }
     tensors: dict[TensorSpec, Value] = {TensorSpec(*key): value for key, value in grids.items()}
     with geometry(block=1024, stream=300, lanes=(1, 2, 4, 8, 16, 32)):
+        return write_alone(root, tensors)
+
+
+def sparse(root: Path) -> Expected:
+    """Every dtype with zeros, masks of every kind, rows that keep equally many, odd values, all zeros, no elements."""
+    arrays: dict[tuple[str, str], np.ndarray] = {}
+    for dtype in DTYPES_OF_VERSION_1:
+        array = any_array(TensorSpec(f"sparse {dtype}", dtype, (6, 8))).copy()
+        array.reshape(-1)[noise(f"zeros {dtype}", array.size) < 150] = 0
+        arrays[f"any.{dtype}", dtype] = array
+    for dtype in ("F32", "BF16", "F16"):
+        array = with_odd_floats(weights(f"pruned {dtype}", (20, 96), dtype))
+        arrays[f"half.{dtype}", dtype] = np.where(
+            noise(dtype, array.size).reshape(array.shape) < 128, array, 0
+        )
+    two_of_four = (
+        np.argsort(noise("2:4", 12288).reshape(96, 32, 4), axis=2, kind="stable").reshape(96, 128) < 2
+    )
+    signs = np.where(noise("signs", 12288).reshape(96, 128) < 128, np.int8(-1), np.int8(1))
+    pruned = np.where(two_of_four, signs, np.int8(0))
+    arrays["by row", "I8"], arrays["by column", "I8"] = pruned, np.ascontiguousarray(pruned.T)
+    few = np.zeros((2, 40_000), np.int16)
+    few.reshape(-1)[[3, 133, 17_000, 79_999]] = [1, -2, 300, 4]
+    arrays["gaps", "I16"] = few
+    arrays["nothing", "BF16"], arrays["empty", "F32"] = (
+        np.zeros((5, 7), BFLOAT16),
+        np.zeros((0, 3), np.float32),
+    )
+    tensors: dict[TensorSpec, Value] = {
+        TensorSpec(name, dtype, (6, 8) if name.startswith("any.") else array.shape): Sparse(
+            array.astype(DTYPES[dtype][1], copy=False)
+        )
+        for (name, dtype), array in arrays.items()
+    }
+    tensors[TensorSpec("tied", "I16", few.shape)] = Alias("gaps")
+    with geometry(block=1 << 15, stream=700, lanes=(1, 4)):
+        return write_alone(root, tensors)
+
+
+def low_rank(root: Path) -> Expected:
+    """Factors of every type and layout, with pivots and residuals, plain and transposed."""
+
+    def floats(name: str, rows: int, columns: int, dtype: str = "F32") -> Dense:
+        return Dense(weights(name, (rows, columns), dtype))
+
+    some = np.array([0, 3, 4, 10, 17], np.int64)
+    missed = LowRank(
+        floats("lr bf16", 17, 4, "BF16"), floats("rr bf16", 4, 40, "BF16"), floats("missed", 17, 40, "F16")
+    )
+    values: dict[tuple[str, str, tuple[int, ...]], LowRank] = {
+        ("floats", "F32", (30, 40)): LowRank(floats("l", 30, 5), floats("r", 5, 40)),
+        ("with residual", "BF16", (17, 40)): missed,
+        ("pivots", "F16", (18, 33)): LowRank(floats("l p", 13, 5), floats("r p", 5, 33), pivots=some),
+        ("grids", "F32", (22, 64)): LowRank(
+            grid("l g", 17, 5, trellis_rows=8), grid("r g", 5, 64), grid("m g", 22, 64), pivots=some
+        ),
+        ("transposed", "BF16", (33, 18)): LowRank(
+            grid("l t", 13, 5), floats("r t", 5, 33), transposed=True, pivots=some
+        ),
+        ("rank 3", "F32", (2, 7, 9)): LowRank(floats("l 3", 18, 2), grid("r 3", 2, 7), transposed=True),
+        ("f64", "F64", (3, 4, 10)): LowRank(floats("l 64", 12, 1, "F16"), floats("r 64", 1, 10)),
+        ("all pivots", "F32", (5, 9)): LowRank(
+            Dense(np.zeros((0, 5), np.float32)), floats("r a", 5, 9), pivots=np.arange(5, dtype=np.int64)
+        ),
+    }
+    tensors: dict[TensorSpec, Value] = {TensorSpec(*key): value for key, value in values.items()}
+    tensors[TensorSpec("tied", "F32", (30, 40))] = Alias("floats")
+    tensors[TensorSpec("norm", "F32", (70,))] = Dense(weights("low-rank norm", (70,), "F32"))
+    with geometry(block=256, stream=100, lanes=(1, 2, 4)):
         return write_alone(root, tensors)
 
 
@@ -580,6 +654,8 @@ GOLDENS = {
     "small-integers": Golden("fields, codes of all units, differences", small_integer_forms),
     "grid-plain": Golden("plain grids: dtypes, groups, codebooks, transposed, tiles, alias", grid_plain),
     "grid-trellis": Golden("trellis grids", grid_trellis),
+    "sparse": Golden("zeros left out: every dtype, masks of every kind, odd values, tied", sparse),
+    "low-rank": Golden("factors of every type, pivots, residuals, transposed, tied", low_rank),
     "lossy-folder": Golden(
         "two shards with index, config and tokenizer, as compress writes them", lossy_folder
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,32 @@ def test_size_beyond_what_the_options_can_make_is_refused_with_the_nearest(
     ):
         tersor.compress(llama, tmp_path / "small", size="0.02x", recipe=wanted, calibration=text)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "size"),
+    [("two_sided", "0.9x"), ("two_sided", "0.003x"), ("fixed", "0.9x"), ("fixed", "0.02x")],
+)
+def test_size_that_a_refusal_names_works(
+    method: str, size: str, llama: Path, text: Path, tmp_path: Path
+) -> None:
+    recipe = {"method": method, "tune": "off", "drift": "off"}
+    with pytest.raises(BudgetError) as refused:
+        tersor.compress(llama, tmp_path / "small", size=size, recipe=recipe, calibration=text)
+    named = re.search(r"ask for at (?:least|most) (\d+B)", str(refused.value))
+    assert named, refused.value
+    tersor.compress(llama, tmp_path / "small", size=named[1], recipe=recipe, calibration=text)
+
+
+@pytest.mark.parametrize("method", ["two_sided", "fixed"])
+@pytest.mark.parametrize(("size", "why"), [("1x", "cannot be filled"), ("0.003x", "cannot be reached")])
+def test_dry_run_refuses_what_cannot_be(
+    method: str, size: str, why: str, llama: Path, text: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BudgetError, match=why):
+        tersor.compress(
+            llama, tmp_path / "s", size=size, recipe={"method": method}, calibration=text, dry_run=True
+        )
 
 
 def test_textbook_quantization_needs_no_size(llama: Path, text: Path, tmp_path: Path) -> None:

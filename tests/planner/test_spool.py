@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tersor.layouts.grid import Grid
-from tersor.planner.spool import GridSpool
+from tersor.planner.spool import ValueSpool
 
 
 def grid_of(codes: np.ndarray, **parts: object) -> Grid:
@@ -34,7 +34,7 @@ GROUPS = {"group_size": 4, "zero_points": np.ones((6, 2), np.int32)}
     ids=["plain", "large", "trellis", "codebook", "groups", "bfloat16"],
 )
 def test_a_grid_comes_back_as_it_was(grid: Grid, tmp_path: Path) -> None:
-    spool = GridSpool(tmp_path / "spool")
+    spool = ValueSpool(tmp_path / "spool")
     spool.put(3, grid_of(np.zeros((1, 1))))
     spool.put(3, grid)
     found = spool.get(3)

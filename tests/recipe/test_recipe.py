@@ -128,12 +128,16 @@ def test_any_bytes_are_a_recipe_or_a_recipe_error(data: bytes) -> None:
 def test_recipe_file_gives_calibration_relative_to_its_folder(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text("size: 3bpw\ncalibration: texts/a.txt\n")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("text")
     assert resolve_recipe(path).calibration == str(tmp_path / "texts" / "a.txt")
 
 
 def test_recipe_file_that_is_missing_or_huge_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="no such file"):
         resolve_recipe(tmp_path / "none.yaml")
+    with pytest.raises(UsageError, match="is a directory"):
+        resolve_recipe(tmp_path)
     path = tmp_path / "huge.yaml"
     path.write_bytes(b"#" * (MAX_RECIPE_BYTES + 1))
     with pytest.raises(RecipeError, match="more than 1048576 bytes"):

@@ -64,8 +64,10 @@ def _find_primary(root: Path) -> tuple[str, Container]:
 
 def _add_file(archive: Archive, path: str, container: Container, root: Path) -> None:
     """Put the tensors and original files of one archive file into `archive`."""
-    arrays, unreadable = read_tensors(container, (root / path).parent)
-    for stream, array in zip(container.streams, arrays, strict=True):
+    arrays, unreadable, parts = read_tensors(container, (root / path).parent)
+    for number, (stream, array) in enumerate(zip(container.streams, arrays, strict=True)):
+        if number in parts:
+            continue
         is_taken = stream.name in archive.tensors or stream.name in archive.unreadable
         name = f"{path}:{stream.name}" if is_taken else stream.name
         if array is None:

@@ -17,6 +17,8 @@ from .dtypes import array_shape, from_float32, matrix_shape, numpy_type
 from .errors import FormatError, UnsupportedError, require
 from .float_max import Columns, read_columns
 from .grid import GridMeta, block_values, read_block, read_head
+from .low_rank import multiply, parse_parts
+from .sparse import decode_sparse_block
 
 MAX_RANK = 32
 MAX_ELEMENTS = 1 << 48
@@ -58,8 +60,8 @@ class Block:
 
 def read_tensors(
     container: Container, folder: Path | None = None
-) -> tuple[list[np.ndarray | None], dict[str, str]]:
-    """The tensors in order (None: uses something unknown), and why those are unreadable, by name.
+) -> tuple[list[np.ndarray | None], dict[str, str], set[int]]:
+    """The tensors in order (None: uses something unknown), why those are unreadable by name, and which are mere parts.
 
     folder: of the archive file, from which the path of its base leads.
     """
@@ -76,13 +78,23 @@ def read_tensors(
         except UnsupportedError as exc:
             unreadable[record.name] = str(exc)
             arrays.append(None)
+    parts: set[int] = set()
+    for number, record in enumerate(records):
+        if record.layout == "low_rank/1":
+            found = parse_parts(record, records)
+            parts.update(found.numbers())
+            try:
+                arrays[number] = multiply(record, found, arrays, records)
+                _check_hash(record, arrays[number])
+            except UnsupportedError as exc:
+                unreadable[record.name] = str(exc)
     for number, record in enumerate(records):
         if record.layout == "alias/1":
             target = _alias_target(record, records)
             arrays[number] = arrays[target]
             if arrays[target] is None:
                 unreadable[record.name] = unreadable[records[target].name]
-    return arrays, unreadable
+    return arrays, unreadable, parts
 
 
 def tensor_bytes(array: np.ndarray) -> bytes:
@@ -126,8 +138,10 @@ def _check_shape(shape: Any, stream: Stream, what: str) -> None:
 
 
 def _decode(record: Record, container: Container, base: Base | None) -> np.ndarray | None:
-    """The tensor; None for an alias."""
+    """The tensor; None for an alias, and for a low-rank tensor, whose parts come first."""
     what = f"tensor {record.name!r}"
+    if record.layout == "low_rank/1":
+        return None
     if record.layout == "alias/1":
         is_empty = not (record.stream or record.n_head or record.block_lengths or record.checksums)
         is_empty = is_empty and record.block_rows == 0 and record.block_columns == 0
@@ -135,16 +149,22 @@ def _decode(record: Record, container: Container, base: Base | None) -> np.ndarr
         return None
     if record.layout == "dense/1":
         array = _decode_dense(record, container, what)
+    elif record.layout == "sparse/1":
+        array = _decode_sparse(record, container, what)
     elif record.layout == "grid/1":
         array = _decode_grid(record, container, what)
     elif record.layout == "delta/1":
         array = _decode_delta(record, container, base, what)
     else:
         raise UnsupportedError(f"{what}: layout {record.layout!r} is not known")
-    if record.blake3 is not None:
-        digest = blake3(tensor_bytes(array))[: len(record.blake3)]
-        require(digest == record.blake3, f"{what}: the BLAKE3 hash is wrong")
+    _check_hash(record, array)
     return array
+
+
+def _check_hash(record: Record, array: np.ndarray | None) -> None:
+    if record.blake3 is not None and array is not None:
+        digest = blake3(tensor_bytes(array))[: len(record.blake3)]
+        require(digest == record.blake3, f"tensor {record.name!r}: the BLAKE3 hash is wrong")
 
 
 def _decode_dense(record: Record, container: Container, what: str) -> np.ndarray:
@@ -161,6 +181,18 @@ def _decode_dense(record: Record, container: Container, what: str) -> np.ndarray
         n_bytes = math.prod(block.shape) * element.itemsize
         tile = columns.tile(block.columns)
         data = decode_dense_block(block.stored, n_bytes, tile, container.context, block.what)
+        require(crc32c(data) == block.checksum, f"{block.what}: the checksum is wrong")
+        matrix[block.rows, block.columns] = np.frombuffer(data, element).reshape(block.shape)
+    return matrix.reshape(array_shape(record.dtype, record.shape))
+
+
+def _decode_sparse(record: Record, container: Container, what: str) -> np.ndarray:
+    require(record.meta is None and record.n_head == 0, f"{what}: a sparse tensor with meta or a head")
+    element = numpy_type(record.dtype)
+    matrix_size = matrix_shape(record.dtype, record.shape)
+    matrix = np.empty(matrix_size, element)
+    for block in _blocks(record, matrix_size, what):
+        data = decode_sparse_block(block.stored, block.shape, element.itemsize, container.context, block.what)
         require(crc32c(data) == block.checksum, f"{block.what}: the checksum is wrong")
         matrix[block.rows, block.columns] = np.frombuffer(data, element).reshape(block.shape)
     return matrix.reshape(array_shape(record.dtype, record.shape))

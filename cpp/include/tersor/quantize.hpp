@@ -23,6 +23,7 @@ struct RoundingProblem {
     std::span<const float> column_steps;      // columns, > 0
     std::span<const float> row_dead_zones;    // rows, >= 0
     std::span<const float> column_dead_zones; // columns, >= 0
+    std::span<const std::uint8_t> mask;       // rows x columns, 0: the code is 0 whatever the value; empty: none
 };
 
 inline constexpr float kMaxDeadZone = 0.35f;

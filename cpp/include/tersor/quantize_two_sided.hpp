@@ -40,6 +40,7 @@ struct TwoSidedProblem {
     CodeCosts code_costs;                         // two halves (even states first) with a trellis, else one
     bool has_trellis = false;
     std::size_t run_rows = 0;                     // a multiple of kRunMultiple, at most kMaxRunRows
+    std::span<const std::uint8_t> mask;           // rows x columns, 0: the code is 0 whatever the value; empty: none
 };
 
 inline constexpr std::size_t kRunMultiple = 16, kMaxRunRows = 256;

@@ -7,19 +7,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from tersor.archive.base import Base
 from tersor.archive.blocks import BlockTable, block_table, equal_table, last_two
 from tersor.archive.crc import crc32c
 from tersor.archive.header import Stream, decode_header, locate_index
 from tersor.archive.index import Index, Prefix, TensorRecord, decode_index, spec_of, unpack_any
 from tersor.archive.limits import HEAD_GUESS_BYTES
+from tersor.archive.low_rank import LowRankTensor
 from tersor.archive.ranges import MappedRanges, Ranges
 from tersor.archive.tensor import StoredTensor
-from tersor.errors import CorruptError, NewerFormatError, UnknownNameError
+from tersor.errors import CorruptError, NewerFormatError, ShapeError, UnknownNameError
 from tersor.layouts import make_layout
 from tersor.layouts.base import Context, Layout
 from tersor.layouts.delta import DELTA_LAYOUT, DeltaMeta
 from tersor.layouts.delta_words import EQUAL
+from tersor.layouts.low_rank import (
+    LEFT,
+    LOW_RANK_LAYOUT,
+    PART_DTYPES,
+    RIGHT,
+    LowRankMeta,
+    check_part_shapes,
+    check_product,
+)
 from tersor.sources.header import LENGTH_BYTES
 from tersor.types import DTYPES, TensorSpec
 
@@ -31,6 +44,7 @@ class ArchiveFile:
     """The tensors of one archive file by number. Opening asks for two byte ranges: header and index.
 
     specs: by number; tensors of a dtype that only a newer tersor knows are missing. numbers: by name, all tensors.
+    low_rank: by number, what the tensors of layout low_rank/1 are made of. parts: the numbers of all those.
     Guarantee: an opened file's header, index and references are consistent with each other and with its size.
     Raises: UsageError, CorruptError, NewerFormatError.
     """
@@ -48,6 +62,12 @@ class ArchiveFile:
             for number, record in enumerate(self.index.tensors)
             if self.layout_name(record) == ALIAS_LAYOUT
         }
+        self.low_rank = {
+            number: self._low_rank_meta(number)
+            for number, record in enumerate(self.index.tensors)
+            if self.layout_name(record) == LOW_RANK_LAYOUT
+        }
+        self.parts = frozenset(part for meta in self.low_rank.values() for part in meta.parts().values())
         self._context = Context(list(self.index.codecs), self.index.table_sets)
         self._tensors: dict[int, StoredTensor] = {}
         self.base = self.index.base and Base(self.index.base, self.name, None, None)
@@ -146,10 +166,7 @@ class ArchiveFile:
         record, stream = self.index.tensors[number], self.streams[number]
         where = f"{self.name}: alias {stream.name!r}"
         target = unpack_any(record.meta, where)
-        is_empty = stream.begin == stream.end and not (
-            record.head or record.block_rows or record.block_columns
-        )
-        if not is_empty or record.blake3 is not None or record.block_lengths or record.checksums:
+        if not _is_empty(record, stream) or record.blake3 is not None:
             raise CorruptError(f"{where} has a stream, blocks or checksums; needs none")
         if type(target) is not int or not 0 <= target < len(self.streams):
             raise CorruptError(f"{where} of {target!r}; needs 0 to {len(self.streams) - 1}")
@@ -160,6 +177,45 @@ class ArchiveFile:
                 f"{where} of {self.streams[target].name!r}, which differs in dtype or shape or is an alias"
             )
         return target
+
+    def is_pivot(self, number: int) -> npt.NDArray[np.bool_] | None:
+        """Which rows of a low-rank tensor's matrix are pivots; None if it has none."""
+        shapes = {
+            name: self.index.tensors[part].shape for name, part in self.low_rank[number].parts().items()
+        }
+        rank = shapes[RIGHT][0]
+        return self.low_rank[number].pivot(shapes[LEFT][0] + rank, rank)
+
+    def _low_rank_meta(self, number: int) -> LowRankMeta:
+        """Return the checked parts of a low-rank tensor; flags are checked when it is read."""
+        record, stream = self.index.tensors[number], self.streams[number]
+        where = f"{self.name}: low-rank tensor {stream.name!r}"
+        try:
+            meta = LowRankMeta.parse(unpack_any(record.meta, "meta"))
+            if not _is_empty(record, stream):
+                raise CorruptError("has a stream, blocks or checksums; needs none")
+            for name, part in meta.parts().items():
+                self._check_part(name, part)
+            shapes = {name: self.index.tensors[part].shape for name, part in meta.parts().items()}
+            shape = check_part_shapes(shapes, "its parts", meta.pivots is not None)
+            meta.pivot(shape[0], shapes[RIGHT][0])
+            if not meta.unknown_flags and number in self.specs:
+                check_product(self.specs[number], shape, meta.transposed)
+        except (CorruptError, ShapeError) as exc:
+            raise CorruptError(f"{where}: {exc}; the file is damaged, fetch it again") from exc
+        return meta
+
+    def _check_part(self, name: str, number: int) -> None:
+        """Raise CorruptError unless a tensor can be a part: there, stored by itself, of a dtype exact in float32."""
+        if number >= len(self.streams):
+            raise CorruptError(f"{name} is tensor {number}; needs 0 to {len(self.streams) - 1}")
+        record = self.index.tensors[number]
+        layout = self.layout_name(record)
+        if layout in (ALIAS_LAYOUT, DELTA_LAYOUT, LOW_RANK_LAYOUT) or record.dtype not in PART_DTYPES:
+            raise CorruptError(
+                f"{name} is {self.streams[number].name!r}, {record.dtype} in layout {layout}; needs one of "
+                f"{', '.join(PART_DTYPES)} in a layout of its own blocks"
+            )
 
     def layout(self, number: int) -> Layout:
         """Return the layout of a tensor. Raises NewerFormatError if this tersor does not know it."""
@@ -173,6 +229,8 @@ class ArchiveFile:
             ) from exc
 
     def _prepare(self, number: int) -> StoredTensor:
+        if number in self.low_rank:
+            return self._prepare_low_rank(number)
         record, spec, stream = self.index.tensors[number], self.spec(number), self.streams[number]
         where = f"{self.name}: tensor {spec.name!r}"
         layout = self.layout(number)
@@ -196,6 +254,15 @@ class ArchiveFile:
             raise NewerFormatError(f"{where}: {exc}") from exc
         return StoredTensor(self.ranges, spec, begin, table, decoder, flip)
 
+    def _prepare_low_rank(self, number: int) -> LowRankTensor:
+        spec, meta = self.spec(number), self.low_rank[number]
+        try:
+            flip = last_two(spec) if meta.transposed else None
+        except NewerFormatError as exc:
+            raise NewerFormatError(f"{self.name}: tensor {spec.name!r}: {exc}") from exc
+        parts = {name: self.tensor(part) for name, part in meta.parts().items()}
+        return LowRankTensor(self.ranges, spec, parts, self.is_pivot(number), flip)
+
     def _delta(
         self, record: TensorRecord, spec: TensorSpec, meta: Any, matrix: tuple[int, int], n_stream_bytes: int
     ) -> tuple[Context, BlockTable | None]:
@@ -206,6 +273,12 @@ class ArchiveFile:
             raise CorruptError("a delta without the record of its base or the hash of its tensor")
         context = replace(self._context, base=self.base.reader(spec, parsed, digest))
         return context, equal_table(record, matrix, n_stream_bytes) if parsed.kind == EQUAL else None
+
+
+def _is_empty(record: TensorRecord, stream: Stream) -> bool:
+    """Whether a tensor has no stream, head or blocks of its own."""
+    has_blocks = record.block_rows or record.block_columns or record.block_lengths or record.checksums
+    return stream.begin == stream.end and not (record.head or has_blocks)
 
 
 def _is_transposed(layout: str, meta: Any) -> bool:

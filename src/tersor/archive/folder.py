@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +22,10 @@ LOADED_NAMES = (
     f"pytorch_model.bin{ARCHIVE_SUFFIX}",
 )
 QUANTIZATION_CONFIG = {"quant_method": "tersor"}
+# In quantization_config: shapes of modules that config.json cannot say otherwise (structured/heads.py), and "weights"
+# of a checkpoint that is no archive.
+MODULES_KEY = "tersor_modules"
+PLAIN_WEIGHTS = "plain"
 _WEIGHT_SUFFIX = ".safetensors"
 _MAX_ADAPTED_BYTES = 16 << 20  # a config or shard index beyond this is packed as plain bytes
 _MAX_NAME_BYTES = 255
@@ -89,7 +93,8 @@ def adapt_config(original: bytes, weights: str | None = None) -> bytes | None:
 
     weights: what a loader opens first, said if it is not model.tersor.safetensors. transformers tells a model's class
     that the configuration is loaded, but not always from where.
-    A `quantization_config` that is there already (a checkpoint quantized by others) is kept under "original".
+    A `quantization_config` that is there already (a checkpoint quantized by others) is kept under "original"; of one
+    that is ours (a smaller model, see `reduced_quantization_config`) its module shapes stay.
     """
     config = _json_object(original)
     if config is None:
@@ -97,9 +102,21 @@ def adapt_config(original: bytes, weights: str | None = None) -> bytes | None:
     added: dict[str, object] = dict(QUANTIZATION_CONFIG)
     if weights not in (None, LOADED_NAMES[0]):
         added["weights"] = weights
-    if "quantization_config" in config:
-        added["original"] = config["quantization_config"]
+    earlier = config.get("quantization_config")
+    if isinstance(earlier, dict) and earlier.get("quant_method") == added["quant_method"]:
+        added.update({name: earlier[name] for name in earlier if name == MODULES_KEY})
+    elif "quantization_config" in config:
+        added["original"] = earlier
     return _to_json({**config, "quantization_config": added})
+
+
+def reduced_quantization_config(modules: Mapping[str, Mapping[str, int]]) -> dict[str, object]:
+    """Return config.json's `quantization_config` for a plain checkpoint whose attention layers it cannot describe.
+
+    modules: heads by attention layer; the loader that `import tersor` registers builds them so.
+    """
+    plain = {name: dict(module) for name, module in modules.items()}
+    return {**QUANTIZATION_CONFIG, "weights": PLAIN_WEIGHTS, MODULES_KEY: plain}
 
 
 def adapt_shard_index(original: bytes) -> bytes | None:

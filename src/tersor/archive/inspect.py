@@ -6,19 +6,26 @@ import time
 from collections.abc import Sequence
 from math import prod
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from tersor.archive.file import ALIAS_LAYOUT, GRID_LAYOUT, ArchiveFile
 from tersor.archive.index import unpack_any
 from tersor.archive.reader import open_archive
+from tersor.archive.urls import is_url
 from tersor.errors import CorruptError, NewerFormatError
+from tersor.history import read_history
 from tersor.layouts.delta import DELTA_LAYOUT, DeltaMeta
 from tersor.layouts.delta_words import KIND_NAMES
+from tersor.layouts.low_rank import LOW_RANK_LAYOUT, RIGHT
+from tersor.layouts.sparse_mask import MASK_NAMES
+from tersor.layouts.sparse_values import SPARSE_LAYOUT
 from tersor.process import peak_rss_bytes
 from tersor.sources.gguf_types import ELEMENTS_OF_BLOCK
 
 GGUF = "gguf"
 _PEEKED_BLOCKS = 16
+_OTHER_FORMS = {3: "rans-f32-narrow", 4: "fields", 5: "rans-codes", 6: "differences"}
 _FLOAT_UNITS = {0: "bf16", 1: "f16", 2: "f32"}
 
 
@@ -29,9 +36,10 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
         the plain tensors), n_params (tied ones once, plain files none, GGUF blocks what they stand for); output:
         path, n_bytes of the archive files, ratio = output / input, bits_per_weight (None without parameters);
         tensors: name, shape, dtype, layout, codec ("" behind a URL, where a look costs a request), n_bytes of the
-        stream, bits_per_weight, error (None: not known here); lossless; seconds and peak_rss_bytes of this call;
+        stream, bits_per_weight, error (None: not known here); a low-rank tensor's bytes are those of its parts, which
+        are not listed; lossless; seconds and peak_rss_bytes of this call;
         recipe, version (what wrote it), provenance; base of an archive of deltas: path (from the archive on),
-        content hash; else None.
+        content hash; else None; history: what was done to the folder and how it measured, in order ([] behind a URL).
     Raises: UsageError, CorruptError, NewerFormatError.
     """
     started = time.monotonic()
@@ -52,6 +60,7 @@ def inspect(path: str | PathLike[str]) -> dict[str, Any]:
             "version": (archive.primary or archive.files[0]).index.producer,
             "provenance": provenance,
             "base": _base(archive.files),
+            "history": _history(path),
         }
 
 
@@ -64,6 +73,11 @@ def sizes(n_output_bytes: int, n_input_bytes: int, n_params: int) -> dict[str, A
     }
 
 
+def _history(path: str | PathLike[str]) -> list[dict[str, Any]]:
+    """The entries beside the weights of a folder on this machine."""
+    return [] if is_url(path) or not Path(path).is_dir() else read_history(Path(path))
+
+
 def _base(files: list[ArchiveFile]) -> dict[str, str] | None:
     record = next((file.index.base for file in files if file.index.base is not None), None)
     return None if record is None else {"path": record.hint, "blake3": record.content.hex()}
@@ -72,7 +86,7 @@ def _base(files: list[ArchiveFile]) -> dict[str, str] | None:
 def _n_original_bytes(file: ArchiveFile) -> int:
     if file.index.files:
         return sum(record.n_bytes for record in file.index.files)
-    return sum(spec.n_bytes for spec in file.specs.values())
+    return sum(spec.n_bytes for number, spec in file.specs.items() if number not in file.parts)
 
 
 def _n_params(file: ArchiveFile) -> int:
@@ -81,7 +95,7 @@ def _n_params(file: ArchiveFile) -> int:
     return sum(
         _n_elements(spec.dtype, spec.shape, has_blocks)
         for number, spec in file.specs.items()
-        if number not in plain and file.target(number) == number
+        if number not in plain and number not in file.parts and file.target(number) == number
     )
 
 
@@ -102,7 +116,9 @@ def _tensors(file: ArchiveFile) -> list[dict[str, Any]]:
     rows = []
     has_blocks = _has_gguf_blocks(file)
     for number, (record, stream) in enumerate(zip(file.index.tensors, file.streams, strict=True)):
-        n_bytes = stream.end - stream.begin
+        if number in file.parts:
+            continue
+        n_bytes = _n_stream_bytes(file, number)
         n_elements = _n_elements(record.dtype, record.shape, has_blocks)
         rows.append(
             {
@@ -119,6 +135,13 @@ def _tensors(file: ArchiveFile) -> list[dict[str, Any]]:
     return rows
 
 
+def _n_stream_bytes(file: ArchiveFile, number: int) -> int:
+    """Bytes of a tensor's stream; of a low-rank tensor those of its parts."""
+    meta = file.low_rank.get(number)
+    streams = [file.streams[part] for part in (meta.parts().values() if meta else [number])]
+    return sum(stream.end - stream.begin for stream in streams)
+
+
 def codec_summary(file: ArchiveFile, number: int) -> str:
     """Return what the first blocks of a tensor are coded with, such as "rans-bf16", "planes4" or "zstd"; "" if none.
 
@@ -129,6 +152,8 @@ def codec_summary(file: ArchiveFile, number: int) -> str:
         return f"= {file.streams[file.target(number)].name}"
     if layout == GRID_LAYOUT:
         return "rans"
+    if layout == LOW_RANK_LAYOUT:
+        return _low_rank_summary(file, number)
     if layout == DELTA_LAYOUT:
         return _delta_summary(file, number)
     if file.ranges.is_remote:
@@ -138,9 +163,20 @@ def codec_summary(file: ArchiveFile, number: int) -> str:
     except NewerFormatError:
         return "unknown"
     peeked = range(min(len(tensor.table), _PEEKED_BLOCKS))
+    if layout == SPARSE_LAYOUT:
+        kinds = {MASK_NAMES.get(tensor.payload(block)[0], "unknown") for block in peeked}
+        return "+".join(sorted(kinds))
     found = {_dense_form(bytes(tensor.payload(block)[:2]), file.index.codecs) for block in peeked}
     file.ranges.release(0, file.ranges.n_bytes)  # a look at two bytes maps 64 KiB: 60 MB for a file of 1 GB
     return "+".join(sorted(found))
+
+
+def _low_rank_summary(file: ArchiveFile, number: int) -> str:
+    """Say what a tensor is the product of, such as "rank 64: grid/1 x grid/1 + sparse/1"."""
+    parts = file.low_rank[number].parts()
+    layouts = [file.layout_name(file.index.tensors[part]) for part in parts.values()]
+    rank = file.index.tensors[parts[RIGHT]].shape[0]
+    return f"rank {rank}: {layouts[0]} x {layouts[1]}" + "".join(f" + {name}" for name in layouts[2:])
 
 
 def _delta_summary(file: ArchiveFile, number: int) -> str:
@@ -164,4 +200,4 @@ def _dense_form(start: bytes, codecs: list[str]) -> str:
         return f"planes{detail}"
     if form == 2 and detail in _FLOAT_UNITS:
         return f"rans-{_FLOAT_UNITS[detail]}"
-    return "unknown"
+    return _OTHER_FORMS.get(form, "unknown")

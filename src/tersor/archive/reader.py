@@ -14,11 +14,13 @@ from tersor.archive.batch import read_whole
 from tersor.archive.file import ArchiveFile
 from tersor.archive.folder import stem_of
 from tersor.archive.index import FolderRecord
+from tersor.archive.low_rank import LowRankTensor
 from tersor.archive.memory import new_arrays
 from tersor.archive.places import Place, is_folder, locate, open_files, shown
 from tersor.archive.tensor import StoredTensor, new_array
 from tersor.errors import CorruptError, ShapeError, UnknownNameError, UsageError
 from tersor.layouts.base import matrix_shape
+from tersor.layouts.low_rank import Factors
 from tersor.registry import did_you_mean
 from tersor.types import TensorSpec
 
@@ -28,7 +30,7 @@ class Archive(Mapping[str, np.ndarray]):
 
     Opening reads headers and indexes only. Reads may run in several threads.
     Tensors of a dtype, layout or codec that only a newer tersor knows raise NewerFormatError when read; those of an
-        unknown dtype have no spec and are left out of iteration.
+        unknown dtype have no spec and are left out of iteration. So are the parts of low-rank tensors, see `factors`.
     Names: those of the tensors. Where several files of a folder hold one name, the file nearest the top of the
         folder (then the first by path) keeps it, and the others' are `FILE:NAME`, FILE being the archive file's
         path without its ending.
@@ -41,6 +43,8 @@ class Archive(Mapping[str, np.ndarray]):
         self._unknown: dict[str, tuple[ArchiveFile, int]] = {}  # dtype of a newer version
         for file in files:
             for name, number in file.numbers.items():
+                if number in file.parts:
+                    continue
                 places = self._places if number in file.specs else self._unknown
                 places[self._free_key(file, name)] = (file, number)
         self.specs: Mapping[str, TensorSpec] = MappingProxyType(
@@ -61,7 +65,7 @@ class Archive(Mapping[str, np.ndarray]):
         return {
             key: keys[id(file), file.target(number)]
             for key, (file, number) in self._places.items()
-            if file.target(number) != number
+            if file.target(number) != number and (id(file), file.target(number)) in keys
         }
 
     @property
@@ -108,6 +112,11 @@ class Archive(Mapping[str, np.ndarray]):
         """Return the start of the BLAKE3 hash that is recorded of a tensor of `specs`, None if none is."""
         file, number = self._places[name]
         return file.index.tensors[file.target(number)].blake3
+
+    def factors(self, name: str) -> Factors | None:
+        """Return the factors of a low-rank tensor, decoded; None if it is stored otherwise. Raises UnknownNameError."""
+        tensor = self.tensor(name)
+        return tensor.factors() if isinstance(tensor, LowRankTensor) else None
 
     def read(
         self,

@@ -15,6 +15,8 @@ from tersor.archive.ranges import Ranges
 from tersor.errors import CorruptError, NewerFormatError, UsageError
 from tersor.layouts.base import BlockDecoder, matrix_shape
 from tersor.layouts.dense import DenseDecoder
+from tersor.layouts.grid import Grid
+from tersor.layouts.grid_layout import GridDecoder
 from tersor.types import TensorSpec
 
 Problem = Callable[[str], None]
@@ -110,6 +112,21 @@ class StoredTensor:
         except (CorruptError, NewerFormatError) as exc:
             place = f"{self._ranges.name}: block {block.number} of {len(self.table)}"
             raise type(exc)(f"{place}: {exc}") from exc
+
+    def grids(self, numbers: Iterable[int] | None = None) -> Iterator[Grid]:
+        """Yield blocks as Grids, their codes not yet turned into weights.
+
+        numbers: of the blocks; None: all, in order. The tensor must be of layout grid/1.
+        Raises: UsageError for another layout, CorruptError.
+        """
+        if not isinstance(self._decoder, GridDecoder):
+            raise UsageError(f"{self.where}: is no grid, so it has no codes; see `tersor inspect --tensors`")
+        for number in range(len(self.table)) if numbers is None else numbers:
+            block = self.table.block(number)
+            crc = int(self.table.checksums[number])
+            yield self._decoder.decode_grid(
+                self.payload(number), crc, block.rows.start, block.columns.start, block.shape
+            )
 
     def read_into(self, out: np.ndarray, rows: range, columns: range, threads: int = 1) -> None:
         """Fill `out` (len(rows), len(columns)) with that rectangle of the tensor's matrix."""

@@ -101,7 +101,7 @@ class _Check:
 
     def contents(self, file: ArchiveFile) -> None:
         """Decode every tensor once, feeding the SHA-256 of the original file that it is part of."""
-        self.n_tensors += len(file.streams)
+        self.n_tensors += len(file.streams) - len(file.parts)
         try:
             file.index.provenance_dict()
         except CorruptError as exc:
@@ -223,7 +223,9 @@ def _file_differences(files: list[ArchiveFile], folder: FolderRecord, original: 
 
 
 def _tensor_differences(files: list[ArchiveFile], original: Path) -> list[str]:
-    stored = {spec.name: spec for file in files for spec in file.specs.values()}
+    stored = {
+        spec.name: spec for file in files for number, spec in file.specs.items() if number not in file.parts
+    }
     found = {}
     for entry in scan(original).with_role("weights"):
         if not entry.relative.endswith(ARCHIVE_SUFFIX):

@@ -36,11 +36,12 @@ from tersor.archive.varint import encode_varints
 from tersor.codec.auto import ORDER
 from tersor.errors import UnknownNameError, UsageError
 from tersor.layouts import layout_of, make_layout
-from tersor.layouts.base import Alias, Context, Dense, Encoded, EncodedBlock, n_blocks
+from tersor.layouts.base import Alias, Context, Dense, Encoded, EncodedBlock, Sparse, n_blocks
 from tersor.layouts.delta import DELTA_LAYOUT, Delta
 from tersor.layouts.dense_batch import encode_dense
 from tersor.layouts.float_blocks import Memory
 from tersor.layouts.grid import Grid
+from tersor.layouts.low_rank import LOW_RANK_LAYOUT, LowRank, check_product
 from tersor.registry import did_you_mean
 from tersor.types import TensorSpec
 
@@ -48,7 +49,7 @@ from tersor.types import TensorSpec
 MIN_ALIAS_BYTES = 1 << 16
 BATCH_BYTES = 1 << 23  # of tensors that are worth adding together
 
-Value = Dense | Grid | Alias | Delta
+Value = Dense | Grid | Alias | Delta | LowRank | Sparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,13 @@ class Addition:
 
     release: called every few MB to say that what was read of the value so far may leave memory; the array must stay
         readable, as that of a memory map does.
+    is_part: of a low-rank tensor, which `add_all` puts behind its parts by itself.
     """
 
     spec: TensorSpec
     value: Value
     release: Callable[[], None] | None = None
+    is_part: bool = False
 
 
 def producer_name() -> str:
@@ -123,26 +126,45 @@ class ArchiveWriter:
 
         Tensors lie in the file in the order in which they are added, and the file does not depend on how many are
         added at a time. An Alias names an earlier tensor; if that is an alias too, the new one has the same target.
+        The parts of a LowRank become tensors of their own in front of it (docs/format.md 4.6); its bytes are theirs.
         advance: called after each block with bytes that are done; they add up to the n_bytes of the specs.
         Raises: UsageError if a name is taken or reserved, or a shape is beyond the format's limits.
         """
-        advance = advance or _ignore
+        n_bytes: list[int] = []
+        n_part_bytes = 0
+        for tensor, n_own_bytes in self._add_expanded(_with_parts(tensors), advance or _ignore):
+            n_part_bytes += n_own_bytes
+            if not tensor.is_part:
+                n_bytes.append(n_part_bytes)
+                n_part_bytes = 0
+        return n_bytes
+
+    def _add_expanded(
+        self, tensors: Sequence[Addition], advance: Callable[[int], None]
+    ) -> Iterator[tuple[Addition, int]]:
+        """Yield each tensor with the bytes of its stream when it has been added."""
         self._check_new([tensor.spec for tensor in tensors])
         digests = list(in_order((partial(_digest, tensor) for tensor in tensors), self._threads))
         targets = [
             self._target(place, tensor, digest)
             for place, (tensor, digest) in enumerate(zip(tensors, digests, strict=True))
         ]
-        stored = [tensor for tensor, target in zip(tensors, targets, strict=True) if target is None]
+        stored = [
+            tensor
+            for tensor, target in zip(tensors, targets, strict=True)
+            if target is None and not isinstance(tensor.value, LowRank)
+        ]
         encoded = iter(self._encode(stored))
-        n_bytes = []
         for tensor, digest, target in zip(tensors, digests, targets, strict=True):
-            if target is None:
-                n_bytes.append(self._add_encoded(tensor, *next(encoded), digest, advance))
-                continue
-            advance(tensor.spec.n_bytes)
-            n_bytes.append(self._add_alias(tensor.spec, target() if callable(target) else target))
-        return n_bytes
+            if isinstance(tensor.value, LowRank):
+                yield tensor, self._add_low_rank(tensor, digest)
+                advance(tensor.spec.n_bytes)
+            elif target is None:
+                moved = _ignore if tensor.is_part else advance
+                yield tensor, self._add_encoded(tensor, *next(encoded), digest, moved)
+            else:
+                advance(tensor.spec.n_bytes)
+                yield tensor, self._add_alias(tensor.spec, target() if callable(target) else target)
 
     def number(self, name: str) -> int:
         """Return the number of a tensor that has been added. Raises UnknownNameError naming the nearest."""
@@ -215,7 +237,7 @@ class ArchiveWriter:
         if isinstance(tensor.value, Alias):
             name = tensor.value.target
             return lambda: self._holder(self.number(name))
-        if not (self._find_ties and isinstance(tensor.value, Dense | Delta)):
+        if not (self._find_ties and isinstance(tensor.value, Dense | Delta | Sparse)) or tensor.is_part:
             return None
         return self._tied(len(self._records) + place, tensor.spec, tensor.value.array, digest)
 
@@ -279,6 +301,14 @@ class ArchiveWriter:
         self._append(spec, record, 0)
         return 0
 
+    def _add_low_rank(self, tensor: Addition, digest: bytes) -> int:
+        """Add a tensor whose parts have just been added."""
+        spec = tensor.spec
+        encoded = make_layout(LOW_RANK_LAYOUT).encode(spec, tensor.value, self.context)
+        layout, meta = self._layout_number(LOW_RANK_LAYOUT), pack_any(encoded.meta)
+        self._append(spec, TensorRecord(spec.dtype, spec.shape, layout, meta, digest, 0, 0, 0, b"", b""), 0)
+        return 0
+
     def _add_encoded(
         self,
         tensor: Addition,
@@ -329,6 +359,18 @@ class ArchiveWriter:
         if name not in self._layouts:
             self._layouts.append(name)
         return self._layouts.index(name)
+
+
+def _with_parts(tensors: Sequence[Addition]) -> list[Addition]:
+    """Put the parts of each low-rank tensor in front of it."""
+    found: list[Addition] = []
+    for tensor in tensors:
+        if isinstance(tensor.value, LowRank):
+            check_product(tensor.spec, tensor.value.shape, tensor.value.transposed)
+            specs, parts = tensor.value.part_specs(tensor.spec.name), tensor.value.parts()
+            found += [Addition(specs[name], part, is_part=True) for name, part in parts.items()]
+        found.append(tensor)
+    return found
 
 
 def _ignore(n_bytes: int) -> None:

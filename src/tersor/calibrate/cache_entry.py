@@ -13,6 +13,7 @@ import numpy as np
 from tersor.archive.crc import crc32c
 from tersor.calibrate.statistics import Statistics
 from tersor.errors import CorruptError
+from tersor.npy import read_npz
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -121,8 +122,7 @@ def _plain_name(name: str) -> str:
 
 def _vectors(path: Path) -> dict[str, dict[str, np.ndarray]]:
     found: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in _VECTORS}
-    with np.load(path, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            kind, _, name = key.partition("/")
-            found[kind][name] = arrays[key]
+    for key, array in read_npz(path).items():
+        kind, _, name = key.partition("/")
+        found[kind][name] = array
     return found

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tersor.errors import CorruptError
+from tersor.npy import read_npy
 
 
 class MatrixSums:
@@ -68,7 +69,7 @@ class MatrixSums:
         for key in list(self._sizes):
             self.take(key)
         for path in sorted(folder.glob("*.npy")):
-            matrix = torch.from_numpy(np.load(path))
+            matrix = torch.from_numpy(read_npy(path))
             self.update(path.stem, len(matrix), lambda total, matrix=matrix: total.copy_(matrix))  # type: ignore[misc]
 
     def _read(self, key: str) -> torch.Tensor:

@@ -20,6 +20,7 @@ from tersor.calibrate.roles import ParameterRole
 from tersor.calibrate.snapshot import Position, Snapshots
 from tersor.calibrate.sums import PLAIN_SHARE, PLAIN_SHARE_OF_DECODERS, Middle, middle_of
 from tersor.calibrate.workers import OrderedWorkers
+from tersor.npy import read_npz
 
 # The first of two passes only weighs the second: it reads every FIRST_PASS_STRIDE-th batch.
 FIRST_PASS_STRIDE = 3
@@ -135,8 +136,8 @@ class PassSequence:
     def _find_middle(self, name: str) -> Middle | None:
         if name not in self._middles:
             return None
-        with np.load(self._middles[name]) as pair:
-            return middle_of(pair["input"], pair["output"])
+        pair = read_npz(self._middles[name])
+        return middle_of(pair["input"], pair["output"])
 
     def _spool_middles(self, done: Pass) -> dict[str, Path]:
         """Write both sums of each parameter that has both; no sum is kept."""

@@ -21,6 +21,7 @@ from tersor.calibrate.objective import Objective
 from tersor.calibrate.passes import Pass
 from tersor.calibrate.sums import LinearSums, LookupSums
 from tersor.errors import CorruptError
+from tersor.npy import read_npz
 
 STATE = "state.json"
 _LINEAR = ("magnitudes", "row_energy", "tokens_of_part")
@@ -90,8 +91,8 @@ class Snapshots:
         state = read_checked_json(self._folder / STATE)
         matrices.restore(self._folder / "matrices")
         done.n_outputs = int(state["n_outputs"])
-        with np.load(self._folder / "vectors.npz") as vectors:
-            found = {name: torch.from_numpy(vectors[name]) for name in vectors.files}
+        vectors = read_npz(self._folder / "vectors.npz")
+        found = {name: torch.from_numpy(vector) for name, vector in vectors.items()}
         for name, (energy, n_tokens, plain_scale) in state["linear"].items():
             linear = done.linear_sums(name)
             linear.energy, linear.n_tokens, linear.plain_scale = energy, n_tokens, plain_scale

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tersor.npy import read_npy
 from tersor.quant.base import TensorStatistics
 
 
@@ -63,4 +64,4 @@ class Statistics:
 
 
 def _mapped(path: Path | None) -> np.ndarray | None:
-    return None if path is None else np.load(path, mmap_mode="r")
+    return None if path is None else read_npy(path, mapped=True)

@@ -23,6 +23,8 @@ N_TOKENS = 24576
 N_TOKENS_OF_DECODERS = 16384
 WINDOW = 256
 SENTENCE_LENGTH = 32
+# A file of this ending holds one sequence a line, taken as it is: what a task's model sees (finetune writes it).
+LINES_SUFFIX = ".lines"
 _UNUSED = re.compile(r"unused|reserved|extra_id|placeholder|<pad|\[PAD", re.IGNORECASE)
 
 
@@ -86,7 +88,8 @@ def text_from_file(
         windows = _windows(_tokenize(tokenizer, [text], None)[0], _window(model))
         sequences = _spread(windows, n_tokens)
     else:
-        pieces = sentences_of(text) or [line for line in text.split("\n") if line.strip()]
+        lines = [line for line in text.split("\n") if line.strip()]
+        pieces = lines if path.suffix == LINES_SUFFIX else sentences_of(text) or lines
         order = np.random.RandomState(seed).permutation(len(pieces))
         sequences = _take(_tokenize(tokenizer, [pieces[i] for i in order], _window(model)), n_tokens)
     return CalibrationText(_tuples(sequences), f"file: {path.name}")

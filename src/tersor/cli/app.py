@@ -24,14 +24,16 @@ EXIT_INTERRUPTED = 130
 # Verb -> what it does. `tersor.cli.verb_VERB` holds the command, also called `VERB`; imported on dispatch.
 VERBS = {
     "compress": "Make a model smaller, to a size you name, by calibrated quantization.",
-    "recipe": "Check a recipe for `compress`, show what it says, or print the schema of recipes.",
+    "recipe": "Check a recipe for `compress`, show it, list those that come with tersor, or print the schema.",
     "pack": "Make a checkpoint smaller without losing a bit.",
     "unpack": "Restore every file of a packed checkpoint, byte for byte.",
     "inspect": "Say what an archive holds, without decoding it.",
     "verify": "Decode an archive and check every checksum in it.",
+    "finetune": "Train a model for a task; the result still meets its size.",
     "evaluate": "Measure models against their original.",
+    "report": "Show archives on one HTML page.",
     "bench": "Measure tersor on this machine, beside every peer that is installed.",
-    "methods": "List the codecs, quantizers, sources and tasks that are installed.",
+    "methods": "List the codecs, quantizers, pruners and other methods that are installed, or describe one.",
 }
 
 

@@ -31,6 +31,8 @@ PURPOSES = ("storage", "cpu", "gguf", "vllm")
         "tersor compress bert/ -o small/ --size 12MB --calibration text.txt",
         "tersor compress gpt2/ -o small/ --max-loss 1% --metric perplexity --calibration text.txt",
         "tersor compress gpt2/ -o small/ --size 0.3x --for vllm",
+        "tersor compress bert/ -o small/ --size 0.15x --for cpu --max-latency 0.8x",
+        "tersor compress bert/ -o small/ --recipe fast-encoder",
         "tersor compress bert/ -o small/ --recipe recipe.yaml --dry-run",
     ],
     arguments_help={"MODEL": "folder of a Hugging Face checkpoint with its config.json and tokenizer"},
@@ -66,6 +68,16 @@ PURPOSES = ("storage", "cpu", "gguf", "vllm")
     example="--metric kl",
 )
 @option(
+    "--max-latency",
+    metavar="TIME",
+    effect="Remove heads, neurons and, if need be, layers until one pass over the model (128 tokens; of a language "
+    "model one) takes no longer on one thread of this machine; which shares move the output least is decided by scores "
+    "on the text and by measured times of kernels. Beside --size or --max-loss.",
+    unit="x of the original's time (0.8x), ms or s (12ms)",
+    default_text="nothing is removed",
+    example="--max-latency 0.8x",
+)
+@option(
     "--for",
     "purpose",
     type=click.Choice(PURPOSES),
@@ -78,11 +90,10 @@ PURPOSES = ("storage", "cpu", "gguf", "vllm")
 )
 @option(
     "--recipe",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="R.yaml",
-    effect="Read size or loss, method, options, exceptions, calibration and seed from a recipe (see `tersor recipe`); "
+    effect="Read size or loss, steps or method, exceptions, calibration and seed from a recipe (see `tersor recipe`); "
     "options given beside it win.",
-    unit="path of a YAML file",
+    unit="path of a YAML file, or name of a recipe that comes with tersor (`tersor recipe list`)",
     default_text="no recipe",
     example="--recipe recipe.yaml",
 )
@@ -115,8 +126,9 @@ def compress(
     size: str | None,
     max_loss: str | None,
     metric: str | None,
+    max_latency: str | None,
     purpose: str | None,
-    recipe: Path | None,
+    recipe: str | None,
     calibration: Path | None,
     force: bool,
     threads: int,
@@ -124,7 +136,7 @@ def compress(
     dry_run: bool,
     resume: bool,
 ) -> None:
-    """Make a model smaller, to a size you name, by calibrated quantization.
+    """Make a model smaller, to a size you name, by calibrated quantization, pruning and low rank.
 
     Writes an archive that `AutoModel.from_pretrained` opens (after `import tersor`).
     """
@@ -135,6 +147,7 @@ def compress(
         size=size,
         max_loss=max_loss,
         metric=metric,
+        max_latency=max_latency,
         purpose=purpose,
         calibration=calibration,
         seed=seed,

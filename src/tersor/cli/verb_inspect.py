@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tersor.cli.history import history_text
 from tersor.cli.options import ARCHIVE, option, verb
 from tersor.cli.results import summary
 from tersor.cli.talk import Talk
@@ -36,4 +37,6 @@ def inspect(talk: Talk, path: Path | str, tensors: bool) -> None:
     if base is not None:
         place = base["path"] or "a place not recorded"
         text += f"\n\nneeds its base, content hash {base['blake3']}, which was at {place} from here"
+    if result["history"]:
+        text += f"\n\nhistory:\n{history_text(result['history'])}"
     talk.result(result, text)

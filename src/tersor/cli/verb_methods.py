@@ -1,4 +1,4 @@
-"""`tersor methods`: what is installed, and what a quantizer's options are."""
+"""`tersor methods`: what is installed, and what a method's options are."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from tersor.cli.talk import Talk
 
 @verb(
     "methods",
-    examples=["tersor methods", "tersor methods awq", "tersor methods --json"],
-    arguments_help={"[NAME]": "a quantizer: show what it does, its options and who can run what it makes"},
+    examples=["tersor methods", "tersor methods awq", "tersor methods sparsegpt", "tersor methods --json"],
+    arguments_help={
+        "[NAME]": "a quantizer, pruner, factorizer or structured step: show what it does, its options and its source"
+    },
 )
 @click.argument("name", metavar="[NAME]", required=False)
 def methods(talk: Talk, name: str | None) -> None:
-    """List the codecs, quantizers, sources and tasks that are installed, or describe one quantizer.
+    """List the codecs, quantizers, pruners and other methods that are installed, or describe one.
 
     Packages that register entry points of the group `tersor.codecs`, `tersor.quantizers`, ... appear too.
     """
@@ -33,34 +35,47 @@ def _list(talk: Talk) -> None:
 
     result = installed()
     kinds = [[kind, ", ".join(names) if names else "-"] for kind, names in result.items()]
-    text = table(["kind", "names"], kinds)
-    talk.result(result, f"{text}\n\n{_quantizers(result['quantizers'])}")
+    parts = [table(["kind", "names"], kinds), _quantizers(result["quantizers"])]
+    others = (("pruners", "pruner"), ("lowrank", "low rank"), ("structured", "structured step"))
+    parts += [_others(title, result[kind]) for kind, title in others]
+    talk.result(result, "\n\n".join(parts))
 
 
 def _quantizers(names: list[str]) -> str:
-    from tersor.methods import describe_quantizer
+    from tersor.methods import describe_method
 
-    described = [describe_quantizer(name) for name in names]
+    described = [describe_method(name) for name in names]
     rows = [[d["name"], d["budget"], ", ".join(d["targets"]), d["summary"]] for d in described]
     return table(["quantizer", "size set by", "for", "what it does"], rows)
 
 
-def _describe(talk: Talk, name: str) -> None:
-    from tersor.methods import describe_quantizer
+def _others(title: str, names: list[str]) -> str:
+    from tersor.methods import describe_method
 
-    result = describe_quantizer(name)
-    facts = [
-        ["does", result["summary"]],
-        ["size", "set by one global step" if result["budget"] == "step" else "set by its options"],
-        ["for", ", ".join(result["targets"])],
-        ["needs", ", ".join(result["needs"]) or "nothing"],
-        ["source", result["source"]],
-    ]
+    described = [describe_method(name) for name in names]
+    return table([title, "needs", "what it does"], [[d["name"], _needs(d), d["summary"]] for d in described])
+
+
+def _describe(talk: Talk, name: str) -> None:
+    from tersor.methods import describe_method
+
+    result = describe_method(name)
+    facts = [["does", result["summary"]]]
+    if result["budget"] is not None:
+        facts.append(
+            ["size", "set by one global step" if result["budget"] == "step" else "set by its options"]
+        )
+        facts.append(["for", ", ".join(result["targets"])])
+    facts += [["needs", _needs(result)], ["source", result["source"]]]
     options = [[o["name"], _shown(o["default"]), o["help"]] for o in result["options"]]
     text = table([result["name"], ""], facts)
     if options:
         text += "\n\n" + table(["option", "default", "effect"], options)
     talk.result(result, text)
+
+
+def _needs(described: dict[str, Any]) -> str:
+    return ", ".join(described["needs"]) or "nothing"
 
 
 def _shown(value: Any) -> str:

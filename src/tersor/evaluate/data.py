@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 from tersor.corpus import evaluation_sentences, evaluation_text, sentences_of
-from tersor.errors import UsageError
+from tersor.evaluate.options import Options
+from tersor.tasks.splits import data_file
+from tersor.tasks.text import read_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,18 @@ def built_in_data() -> EvaluationData:
     )
 
 
-def read_data(path: str | PathLike[str] | None) -> EvaluationData:
-    """The text of a UTF-8 file, or the built-in text for None.
+def read_data(path: str | PathLike[str] | None, split: str | None = None) -> EvaluationData:
+    """The text of a UTF-8 file (of a folder: of one split), or the built-in text for None.
 
     Raises: UsageError if there is no such file, it is not UTF-8 text, or it is empty.
     """
     if path is None:
         return built_in_data()
-    file = Path(path)
-    if not file.is_file():
-        raise UsageError(f"data {file}: no such file; needed: a UTF-8 text file, or none for built-in text")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as exc:
-        raise UsageError(f"data {file}: not UTF-8 text (byte {exc.start}); convert it to UTF-8") from exc
-    if not text.strip():
-        raise UsageError(f"data {file}: the file is empty; needed: text to measure on")
-    return EvaluationData(str(path), text, tuple(sentences_of(text)))
+    file = data_file(path, split)
+    text = read_text(file)
+    return EvaluationData(str(file), text, tuple(sentences_of(text)))
+
+
+def text_reader(path: str | PathLike[str] | None, options: Options) -> EvaluationData:
+    """`Task.read` of tasks on running text."""
+    return read_data(path, options.split)

@@ -1,67 +1,82 @@
-"""How far sentence embeddings move: 1 - cos between the model's and the original's."""
+"""How far sentence embeddings move: 1 - cos between the model's and the original's, and whether sentences keep their
+order of similarity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from tersor.errors import UsageError
-from tersor.evaluate.data import EvaluationData
-from tersor.evaluate.statistics import mean_and_stderr
-from tersor.evaluate.task import Task
+from tersor.evaluate.data import EvaluationData, text_reader
+from tersor.evaluate.forward import batches, padded
+from tersor.evaluate.one_by_one import Measurer, ModelTask, Subject
+from tersor.evaluate.ranks import similarity_spearman
+from tersor.evaluate.samples import Items, column_mean
+from tersor.evaluate.task import Figure, Measurement, Share, counted_figure, no_share
 from tersor.evaluate.tokens import encode, position_limit
 from tersor.types import Metric
 
 N_SENTENCES = 300
-_BATCH_TOKENS = 2048
 
 
-def measure(model: Any, reference: Any, tokenizer: Any, data: EvaluationData, seed: int) -> list[Metric]:
-    """Mean of 1 - cos over up to 300 sentences chosen by `seed`.
+def prepare(subject: Subject) -> Measurer:
+    """Measures the mean of 1 - cos over up to 300 sentences chosen by the seed (or `limit` of them), and Spearman's
+    rank correlation between the original's cosines of all pairs of sentences and the model's.
 
     An embedding is the mean of the last hidden states over the sentence's tokens, special ones included.
     n is the number of sentences. Raises: UsageError if the data has no sentence of 8..60 words.
     """
-    sentences = data.sample(N_SENTENCES, seed)
+    sentences = _sentences(subject)
+    limit = position_limit(subject.original)
+    sequences = [encode(subject.tokenizer, sentence, limit) for sentence in sentences]
+    original = embeddings(subject.original, sequences)
+
+    def measure(model: Any, share: Share) -> Measurement:
+        found = original if model is subject.original else embeddings(model, sequences, share)
+        distances = _cosine_distance(found, original).numpy()
+        items = Items(np.stack([distances, np.ones(len(distances))], axis=1), subject.seed)
+        error = counted_figure(
+            "embedding_error", "1 - cos", items, column_mean(0), higher_is_better=False, test="none"
+        )
+        return Measurement((error, _rank_figure(original.numpy(), found.numpy())))
+
+    return measure
+
+
+def _sentences(subject: Subject) -> list[str]:
+    data: EvaluationData = subject.data
+    sentences = data.sample(subject.options.limit or N_SENTENCES, subject.seed)
     if not sentences:
         raise UsageError(
             f"{data.name}: no sentence of 8 to 60 words to embed; "
             "needed: prose with whole sentences on a line, or no data file for built-in text"
         )
-    limit = min(position_limit(model), position_limit(reference))
-    sequences = [encode(tokenizer, sentence, limit) for sentence in sentences]
-    distances = []
+    return sentences
+
+
+def _rank_figure(original: np.ndarray, found: np.ndarray) -> Figure:
+    value, stderr = similarity_spearman(original, found)
+    metric = Metric(
+        "similarity_spearman", value, "rank correlation", len(found), stderr, higher_is_better=True
+    )
+    return Figure(metric, None)
+
+
+def embeddings(model: Any, sequences: list[list[int]], share: Share = no_share) -> torch.Tensor:
+    """The embedding of each sequence, in the order given: float64 (n, hidden)."""
+    order: list[int] = []
+    found = []
     with torch.inference_mode():
-        for ids, mask in _batches(sequences):
-            original = _embed(reference, ids, mask)
-            embedding = original if model is reference else _embed(model, ids, mask)
-            distances.append(_cosine_distance(embedding, original))
-    value, stderr = mean_and_stderr(torch.cat(distances).numpy().astype(np.float64))
-    return [Metric("embedding_error", value, "1 - cos", len(sentences), stderr, higher_is_better=False)]
-
-
-def _batches(sequences: list[list[int]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Sequences of like length together, padded on the right with 0: ids and mask, int64 (batch, length)."""
-    ordered = sorted(sequences, key=len)
-    start = 0
-    while start < len(ordered):
-        end = start + 1
-        while end < len(ordered) and (end + 1 - start) * len(ordered[end]) <= _BATCH_TOKENS:
-            end += 1
-        yield _padded(ordered[start:end])
-        start = end
-
-
-def _padded(batch: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.zeros(len(batch), max(map(len, batch)), dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(batch):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-    return ids, mask
+        for numbers in batches([len(sequence) for sequence in sequences]):
+            found.append(_embed(model, *padded([sequences[number] for number in numbers])))
+            order += numbers
+            share(len(order) / len(sequences))
+    together = torch.cat(found)
+    result = torch.empty_like(together)
+    result[torch.tensor(order)] = together
+    return result
 
 
 def _embed(model: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -80,4 +95,4 @@ def _cosine_distance(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return (normalized(left, dim=1) - normalized(right, dim=1)).pow(2).sum(1) / 2
 
 
-TASK = Task(auto_class="AutoModel", needs_every_weight=False, measure=measure)
+TASK = ModelTask(auto_class="AutoModel", needs_every_weight=False, reader=text_reader, prepare=prepare)

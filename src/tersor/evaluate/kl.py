@@ -9,34 +9,56 @@ import torch
 
 from tersor.errors import UsageError
 from tersor.evaluate.causal import require_causal
-from tersor.evaluate.data import EvaluationData
-from tersor.evaluate.statistics import ratio_and_stderr
-from tersor.evaluate.task import Task
-from tersor.evaluate.tokens import common_window, windows
-from tersor.types import Metric
+from tersor.evaluate.data import text_reader
+from tersor.evaluate.one_by_one import Measurer, ModelTask, Subject
+from tersor.evaluate.samples import Items, column_mean
+from tersor.evaluate.task import Measurement, Share, counted_figure
+from tersor.evaluate.tokens import MAX_WINDOWS, position_limit, windows_of
 
 
-def measure(model: Any, reference: Any, tokenizer: Any, data: EvaluationData, seed: int) -> list[Metric]:
-    """Mean KL(original || model) per predicted position, and how often both predict the same token first.
+def prepare(subject: Subject) -> Measurer:
+    """Measures the mean KL(original || model) per predicted position, and how often both predict the same token first.
 
-    Windows and positions are those of the task perplexity; n is the number of windows. `seed` is not used.
+    Windows and positions are those of the task perplexity without a stride; n is the number of windows.
+    """
+    length = min(512, position_limit(subject.original))
+    limit = subject.options.limit or MAX_WINDOWS
+    found = windows_of(
+        subject.tokenizer, subject.data.text, length, subject.data.name, stride=None, limit=limit
+    )
+    texts = [window.ids for window in found]
+    require_causal(subject.original, texts[0])
+
+    def measure(model: Any, share: Share) -> Measurement:
+        rows = []
+        for number, text in enumerate(texts, start=1):
+            rows.append([*compare(model, subject.original, text), text.shape[1] - 1])
+            share(number / len(texts))
+        items = Items(np.array(rows, dtype=np.float64), subject.seed)
+        return Measurement(
+            (
+                counted_figure(
+                    "kl", "nats per token", items, column_mean(0), higher_is_better=False, test="none"
+                ),
+                counted_figure(
+                    "top1_agreement",
+                    "of positions",
+                    items,
+                    column_mean(1),
+                    higher_is_better=True,
+                    test="none",
+                ),
+            )
+        )
+
+    return measure
+
+
+def compare(model: Any, reference: Any, text: torch.Tensor) -> tuple[float, float]:
+    """Sum of the divergences and number of equal first choices over all positions but the last.
+
     Raises: UsageError if the two vocabularies differ in size.
     """
-    texts = windows(tokenizer, data.text, common_window(model, reference), data.name)
-    require_causal(model, texts[0])
-    counts = np.array([text.shape[1] - 1 for text in texts], dtype=np.float64)
-    pairs = [_compare(model, reference, text) for text in texts]
-    kl, kl_stderr = ratio_and_stderr(np.array([pair[0] for pair in pairs]), counts)
-    agreement, agreement_stderr = ratio_and_stderr(np.array([pair[1] for pair in pairs]), counts)
-    n = len(texts)
-    return [
-        Metric("kl", kl, "nats per token", n, kl_stderr, higher_is_better=False),
-        Metric("top1_agreement", agreement, "of positions", n, agreement_stderr, higher_is_better=True),
-    ]
-
-
-def _compare(model: Any, reference: Any, text: torch.Tensor) -> tuple[float, float]:
-    """Sum of the divergences and number of equal first choices over all positions but the last."""
     with torch.inference_mode():
         original = _log_probabilities(reference, text)
         other = original if model is reference else _log_probabilities(model, text)
@@ -56,4 +78,6 @@ def _log_probabilities(model: Any, text: torch.Tensor) -> torch.Tensor:
     return torch.log_softmax(logits, dim=1).cpu()
 
 
-TASK = Task(auto_class="AutoModelForCausalLM", needs_every_weight=True, measure=measure)
+TASK = ModelTask(
+    auto_class="AutoModelForCausalLM", needs_every_weight=True, reader=text_reader, prepare=prepare
+)

@@ -1,20 +1,16 @@
-"""Load each model in turn and measure it against the first."""
+"""Measure models on a task, each beside the first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 from tersor.errors import MissingExtraError, UsageError
-from tersor.evaluate.data import read_data
+from tersor.evaluate.options import Options, OptionWords
+from tersor.evaluate.result import EvaluationResult, compare
 from tersor.evaluate.size import weight_bytes
-from tersor.evaluate.task import TASKS, EvaluationResult, ModelResult, Task
-
-Path = str | PathLike[str]
-# (path, name of the transformers class) -> (model, names of the weights that the folder lacks)
-Loader = Callable[[Path, str], tuple[Any, list[str]]]
-Progress = Callable[[int, int, str], None]
+from tersor.evaluate.task import TASKS, Loader, Path, Progress, Setting, Task, no_progress
 
 
 def evaluate(
@@ -25,14 +21,21 @@ def evaluate(
     seed: int = 0,
     loader: Loader | None = None,
     progress: Progress | None = None,
+    record: bool = False,
+    **options: Unpack[OptionWords],
 ) -> EvaluationResult:
     """Figures of every model in `paths` on one task, the first being the original that others are compared with.
 
     paths: Hugging Face folders and tersor archives, at least one. The first one's tokenizer serves all.
-    task: a name in TASKS. data: a UTF-8 text file; None: the half of CPython's documentation that calibration
-    does not see. seed: chooses sentences. loader: how to load a model, `tersor.load.load_checked` if None.
+    task: a name in TASKS. data: a file, or a folder with splits, in a format of the task; None: for tasks on text the
+    half of CPython's documentation that calibration does not see. seed: chooses sentences and the draws of standard
+    errors and tests. loader: how to load a model, `tersor.load.load_checked` if None.
     progress: called with (models done, models in all, what is being measured).
-    The original and one other model are in memory at a time. Nothing is downloaded, torch's threads are left alone.
+    record: append the figures to the history of each archive among `paths` (`tersor inspect` shows it).
+    options: see `Options` (split, limit, stride, text_column, label_column, lengths, batch_sizes, rounds).
+    Every other model is compared on the same items: difference, its standard error, p-value of a paired test.
+    The original and one other model are in memory at a time (speed: all, each in a process of its own). Nothing is
+    downloaded, torch's threads are left alone.
     Raises: UsageError, UnknownNameError (task), MissingExtraError, CorruptError.
     """
     folders = [paths] if isinstance(paths, (str, PathLike)) else list(paths)
@@ -42,58 +45,33 @@ def evaluate(
         )
     if task not in TASKS:
         TASKS.get(task)  # raises, naming the nearest
-    # All arguments are checked before torch is imported or a model is loaded.
-    text = read_data(data)
+    chosen_options = Options(**options)
     sizes = [weight_bytes(folder) for folder in folders]
     chosen = _task(task)
-    tell = progress or _silent
-    tokenizer = _tokenizer(folders[0])
-    load = loader or _load
-    original: Any = None
-    models = []
-    for index, (folder, n_bytes) in enumerate(zip(folders, sizes, strict=True)):
-        tell(index, len(folders), str(folder))
-        model = _complete_model(load, folder, chosen, task)
-        if original is None:
-            original = model
-        metrics = chosen.measure(model, original, tokenizer, text, seed)
-        models.append(ModelResult(str(folder), n_bytes, tuple(metrics)))
-        del model
+    # All arguments and all data are checked before a model is loaded.
+    read = chosen.read(data, chosen_options)
+    tell = progress or no_progress
+    measurements = chosen.measure(folders, read, Setting(seed, chosen_options, loader or _load, tell))
     tell(len(folders), len(folders), "")
-    return EvaluationResult(task, text.name, seed, tuple(models))
+    result = EvaluationResult(task, read.name, seed, compare([str(f) for f in folders], sizes, measurements))
+    if record:
+        from tersor.evaluate.record import record_result
+
+        record_result(result)
+    return result
 
 
 def _task(name: str) -> Task:
     try:
         return TASKS.get(name)
     except ModuleNotFoundError as exc:
+        extra = "torch" if exc.name in ("torch", "transformers") else "eval"
         raise MissingExtraError(
-            f"task {name!r} needs {exc.name}, which is not installed; run: pip install 'tersor[torch]'"
+            f"task {name!r} needs {exc.name}, which is not installed; run: pip install 'tersor[{extra}]'"
         ) from exc
-
-
-def _tokenizer(folder: Path) -> Any:
-    from tersor.evaluate.tokens import load_tokenizer
-
-    return load_tokenizer(folder)
 
 
 def _load(folder: Path, auto_class: str) -> tuple[Any, list[str]]:
     from tersor.load import load_checked
 
     return load_checked(folder, auto_class)
-
-
-def _complete_model(load: Loader, folder: Path, task: Task, name: str) -> Any:
-    model, missing = load(folder, task.auto_class)
-    if missing and task.needs_every_weight:
-        shown = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise UsageError(
-            f"{folder}: no weights for {shown}; task {name!r} needs a complete {task.auto_class}, "
-            "and would measure random weights here; choose another task"
-        )
-    return model
-
-
-def _silent(_done: int, _total: int, _what: str) -> None:
-    """Report nothing."""

@@ -1,33 +1,77 @@
-"""What a task is, the registry of tasks, and the shape of a result."""
+"""What a task is, the registry of tasks, and what measuring gives."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Protocol
 
-from tersor.evaluate.data import EvaluationData
+from tersor.evaluate.options import Options
+from tersor.evaluate.samples import Counted, Items, Samples, Statistic, Test, standard_error
 from tersor.registry import Registry
 from tersor.types import Metric
 
-# Contract of `Task.measure(model, reference, tokenizer, data, seed) -> list[Metric]`:
-#   model: measured, in evaluation mode. reference: the original; the same object as `model` when that is measured.
-#   tokenizer: the original's; its own padding and truncation are switched off.
-#   Equal arguments give equal metrics. The metrics' names and order do not depend on the model.
-Measure = Callable[[Any, Any, Any, EvaluationData, int], list[Metric]]
+Path = str | PathLike[str]
+# (path, name of the transformers class) -> (model, names of the weights that the folder lacks)
+Loader = Callable[[Path, str], tuple[Any, list[str]]]
+# (models done, models in all, what is being measured)
+Progress = Callable[[float, int, str], None]
+# Share of one model's work that is done, 0..1.
+Share = Callable[[float], None]
+
+
+class Data(Protocol):
+    """What models are measured on. name: where it is from, for people."""
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One way to measure a model.
+class Figure:
+    """One measured figure and the items behind it.
 
-    auto_class: name of the transformers class that loads the model for it.
-    needs_every_weight: a folder that lacks a weight of that class (a head, say) is refused: it would be random.
+    samples: None if the figure is exact, or has neither interval nor difference.
     """
 
-    auto_class: str
-    needs_every_weight: bool
-    measure: Measure
+    metric: Metric
+    samples: Samples | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a task found out about one model.
+
+    figures: their names and order do not depend on the model. report: a longer text for people; details: the same and
+    more as plain values for JSON.
+    """
+
+    figures: tuple[Figure, ...]
+    report: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How to measure. load: how a model is loaded. tell: called with the models done, all models, what is done."""
+
+    seed: int
+    options: Options
+    load: Loader
+    tell: Progress
+
+
+class Task(Protocol):
+    """One way to measure models."""
+
+    def read(self, data: Path | None, options: Options) -> Data:
+        """The data of --data, checked whole before any model is loaded; None: the task's own, or a UsageError."""
+        ...
+
+    def measure(self, folders: Sequence[Path], data: Data, setting: Setting) -> list[Measurement]:
+        """Measure every folder, the original first. Equal arguments give equal figures (timings excepted)."""
+        ...
 
 
 TASKS: Registry[Task] = Registry(
@@ -36,57 +80,31 @@ TASKS: Registry[Task] = Registry(
         "embedding": "tersor.evaluate.embedding:TASK",
         "perplexity": "tersor.evaluate.perplexity:TASK",
         "kl": "tersor.evaluate.kl:TASK",
+        "ner": "tersor.evaluate.ner:TASK",
+        "classification": "tersor.evaluate.classification:TASK",
+        "speed": "tersor.evaluate.speed:TASK",
     },
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ModelResult:
-    """One model's figures. n_bytes: its weight files. report: a longer text, for tasks that have one."""
-
-    path: str
-    n_bytes: int
-    metrics: tuple[Metric, ...]
-    report: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationResult:
-    """Figures of all models, the original first."""
-
-    task: str
-    data: str
-    seed: int
-    models: tuple[ModelResult, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """Plain dicts, lists, strings and numbers."""
-        models = [{**asdict(model), "metrics": [asdict(m) for m in model.metrics]} for model in self.models]
-        return {"task": self.task, "data": self.data, "seed": self.seed, "models": models}
-
-    def rows(self) -> list[list[str]]:
-        """The table's cells, header first: one row a figure, one column a model."""
-        original = self.models[0]
-        rows = [["", *(model.path for model in self.models)]]
-        rows.append(["weight files", *(f"{model.n_bytes:,} B" for model in self.models)])
-        sizes = [model.n_bytes / original.n_bytes if original.n_bytes else 1.0 for model in self.models]
-        rows.append(["of the original", *(f"{size:.4f}" for size in sizes)])
-        for index, metric in enumerate(original.metrics):
-            cells = [_cell(model.metrics[index]) for model in self.models]
-            better = "higher is better" if metric.higher_is_better else "lower is better"
-            rows.append([f"{metric.name} [{metric.unit}], n={metric.n}, {better}", *cells])
-        return rows
-
-    def table(self) -> str:
-        """The original beside the others, as text."""
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = []
-        for row in rows:
-            cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
-        return "\n".join(lines)
+def counted_figure(
+    name: str,
+    unit: str,
+    items: Items,
+    statistic: Statistic,
+    *,
+    higher_is_better: bool,
+    test: Test = "randomisation",
+) -> Figure:
+    """A figure that is a function of sums over independent items, with its bootstrap standard error."""
+    samples = Counted(items, statistic, test)
+    metric = Metric(name, samples.value, unit, samples.n, standard_error(samples), higher_is_better)
+    return Figure(metric, samples)
 
 
-def _cell(metric: Metric) -> str:
-    return f"{metric.value:.5g} ± {metric.stderr:.2g}"
+def no_progress(_done: float, _total: int, _what: str) -> None:
+    """Report nothing."""
+
+
+def no_share(_done: float) -> None:
+    """Report nothing."""

@@ -6,9 +6,11 @@ and its section to docs/format.md. A published "name/version" never changes mean
 
 from __future__ import annotations
 
-from tersor.layouts.base import Alias, Context, Dense, Encoded, Layout
+from tersor.layouts.base import Alias, Context, Dense, Encoded, Layout, Sparse
 from tersor.layouts.delta import DELTA_LAYOUT, Delta
 from tersor.layouts.grid import Grid
+from tersor.layouts.low_rank import LOW_RANK_LAYOUT, LowRank
+from tersor.layouts.sparse_values import SPARSE_LAYOUT
 from tersor.registry import Registry
 
 LAYOUTS: Registry[type[Layout]] = Registry(
@@ -18,13 +20,22 @@ LAYOUTS: Registry[type[Layout]] = Registry(
         "grid/1": "tersor.layouts.grid_layout:GridLayout",
         "alias/1": "tersor.layouts.alias:AliasLayout",
         "delta/1": "tersor.layouts.delta:DeltaLayout",
+        LOW_RANK_LAYOUT: "tersor.layouts.low_rank:LowRankLayout",
+        SPARSE_LAYOUT: "tersor.layouts.sparse_layout:SparseLayout",
     },
 )
 
-_LAYOUT_OF = {Dense: "dense/1", Grid: "grid/1", Alias: "alias/1", Delta: DELTA_LAYOUT}
+_LAYOUT_OF = {
+    Dense: "dense/1",
+    Grid: "grid/1",
+    Alias: "alias/1",
+    Delta: DELTA_LAYOUT,
+    LowRank: LOW_RANK_LAYOUT,
+    Sparse: SPARSE_LAYOUT,
+}
 
 
-def layout_of(value: Dense | Grid | Alias | Delta) -> str:
+def layout_of(value: Dense | Grid | Alias | Delta | LowRank | Sparse) -> str:
     """Return the name of the layout that stores an in-memory form."""
     return _LAYOUT_OF[type(value)]
 
@@ -43,6 +54,8 @@ __all__ = [
     "Encoded",
     "Grid",
     "Layout",
+    "LowRank",
+    "Sparse",
     "layout_of",
     "make_layout",
 ]

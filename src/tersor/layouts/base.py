@@ -32,6 +32,13 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True)
+class Sparse:
+    """The elements themselves, as Dense, stored as a mask and those that are not zero (-0.0 is not zero)."""
+
+    array: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     """A tied tensor: the same values as the tensor named `target`, stored once."""
 

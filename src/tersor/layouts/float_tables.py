@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from tersor.layouts.float_runs import coded_runs
 from tersor.layouts.float_words import UNITS
 from tersor.layouts.forms.narrow_rows import count_narrow_rows
 from tersor.layouts.geometry import DENSE_BLOCK_ELEMENTS, choose_blocks
+from tersor.layouts.sparse_values import kept_values, mask_of, sparse_blocks
 from tersor.layouts.tables import (
     FLOAT_ROW_CLASSES,
     SIDE_SYMBOLS,
@@ -72,6 +73,18 @@ class FloatTableCounts:
             self._add_tiles(spec, array.reshape(matrix_shape(spec)))
         if self._pending.n_bytes >= PENDING_BYTES:
             self._count_pending()
+
+    def add_kept(self, spec: TensorSpec, array: npt.NDArray[np.generic]) -> None:
+        """Count what is kept of a tensor that layout sparse/1 stores, block by block; no floats are ignored."""
+        if spec.dtype not in UNITS:
+            return
+        for block in sparse_blocks(spec, array)[1]:
+            elements = np.ascontiguousarray(block.elements)
+            values = kept_values(elements, mask_of(elements))
+            if values.size:
+                self._pending.add_block(spec.dtype, values)
+            if self._pending.n_bytes >= PENDING_BYTES:
+                self._count_pending()
 
     def _add_tiles(self, spec: TensorSpec, matrix: npt.NDArray[np.generic]) -> None:
         """Add blocks that are no runs of the tensor's bytes one by one."""
@@ -133,16 +146,21 @@ def float_context(
     codec: str,
     threads: int = 1,
     release: Callable[[str], None] | None = None,
+    sparse: Collection[str] = (),
 ) -> Context:
     """Return what the blocks of a file of dense tensors share: its tables and, at level max, its models.
 
     tensors: called for each look at the data: one, and REFINEMENTS more at level max.
     threads: how many look at the data at a time; the result does not depend on it.
     release: called with a tensor's name now and then: what was read of it may leave memory; its array stays readable.
+    sparse: names of the tensors that layout sparse/1 stores.
     """
     counts, codes = FloatTableCounts(level, threads), CodeTableCounts()
     with counts.models as models:
         for spec, array in tensors():
+            if spec.name in sparse:
+                counts.add_kept(spec, array)
+                continue
             counts.add(spec, array, _pause(spec, release))
             if codec == "auto":
                 codes.add(spec, array)

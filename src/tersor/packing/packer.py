@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -24,8 +24,9 @@ from tersor.archive.inspect import GGUF, inspect
 from tersor.archive.writer import Addition, ArchiveWriter, producer_name
 from tersor.codec import CODECS
 from tersor.errors import UnknownNameError, UsageError
-from tersor.layouts.base import Context, Dense
+from tersor.layouts.base import Context, Dense, Sparse
 from tersor.layouts.float_tables import float_context
+from tersor.layouts.sparse import smaller_float
 from tersor.output import OutputFolder
 from tersor.packing.deltas import Choice, Deltas
 from tersor.packing.parts import (
@@ -217,7 +218,7 @@ class _Packing:
         else:
             self._pack_file(primary, folder / names[primary], whole)
 
-    def _context(self, parts: list[Part]) -> Context:
+    def _context(self, parts: list[Part], sparse: Collection[str] = ()) -> Context:
         """Return what one archive file's blocks share: pass 1 counts the floats that its tables are made for."""
         if self._codec not in (AUTO, "rans"):
             return Context(level=self._level, codec=self._codec)
@@ -233,6 +234,7 @@ class _Packing:
             self._codec,
             self._threads,
             release,
+            sparse,
         )
 
     def _provenance(self, kind: str = "") -> dict[str, Any]:
@@ -247,10 +249,11 @@ class _Packing:
         with source, SourceDigest(source) as digest:
             parts = parts_of(source)
             chosen = self._choose(parts) if source.kind != "plain" else {}
-            context = self._context([part for part in parts if part.spec.name not in chosen])
+            sparse = self._choose_sparse([part for part in parts if part.spec.name not in chosen])
+            context = self._context([part for part in parts if part.spec.name not in chosen], sparse)
             with ArchiveWriter(target, context, threads=self._threads, find_ties=True) as writer:
                 for group in groups_of(parts):
-                    writer.add_all([self._addition(part, chosen) for part in group], self._advance)
+                    writer.add_all([self._addition(part, chosen, sparse) for part in group], self._advance)
                     self._release(group, chosen)
                 add_aliases(source, writer)
                 segments = segments_of(source, writer)
@@ -260,8 +263,10 @@ class _Packing:
                 base = None if self._deltas is None else self._deltas.record(where)
                 return writer.finish([record], self._provenance(source.kind), folder, base)
 
-    def _addition(self, part: Part, chosen: dict[str, Choice]) -> Addition:
+    def _addition(self, part: Part, chosen: dict[str, Choice], sparse: Collection[str]) -> Addition:
         choice = chosen.get(part.spec.name)
+        if part.spec.name in sparse:
+            return Addition(part.spec, Sparse(part.read()), part.release)
         if self._deltas is None or choice is None:
             return Addition(part.spec, Dense(part.read()), part.release)
         return Addition(part.spec, self._deltas.delta(part.spec, part.read(), choice), part.release)
@@ -284,6 +289,15 @@ class _Packing:
                 chosen[part.spec.name] = choice
                 self._deltas.release(choice)
         return chosen
+
+    def _choose_sparse(self, parts: list[Part]) -> frozenset[str]:
+        """Return the names of the tensors that take less without their zeros."""
+        chosen = set()
+        for part in parts if self._codec == AUTO else []:
+            if isinstance(smaller_float(part.read(), part.spec, self._level), Sparse):
+                chosen.add(part.spec.name)
+            part.release()
+        return frozenset(chosen)
 
     def _open(self, entry: FileEntry) -> ExactSource:
         """Open a file as tensors if its kind restores exactly and the format can hold it, else as plain bytes."""

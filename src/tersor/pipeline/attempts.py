@@ -17,14 +17,15 @@ from tersor.archive.writer import ArchiveWriter, producer_name
 from tersor.calibrate import Statistics
 from tersor.layouts.base import Alias, Context, Dense
 from tersor.layouts.file_tables import FileCounts
-from tersor.layouts.grid import Grid
 from tersor.pipeline.job import Job
-from tersor.planner.execute import quantize_model
+from tersor.planner.execute import Rounding, Value, quantize_model, store_tensor
 from tersor.planner.plan import Plan, TensorPlan
-from tersor.planner.spool import GridSpool
+from tersor.planner.spool import Spooled, ValueSpool
 from tersor.quant import CodeLengths
 
-LEVEL = "balanced"  # of the tensors that are kept without loss
+# Facts that the archive tells about how it was made.
+_PROVENANCE = ("reduce", "recover", "drift", "tune")
+_UNSPOOLED = ("keep", "alias")  # read again when they are written
 
 
 @dataclass(slots=True)
@@ -45,17 +46,28 @@ class Attempts:
     """Makes attempts; keeps one, the best so far.
 
     code_lengths: what codes cost, from estimates at a similar step; None: a built-in prior.
+    curves: what the settings of each tensor would cost, where the search tried them; plain values, for the history.
     """
 
-    def __init__(self, job: Job, statistics: Statistics, side_files: list[SideRecord], work: Path) -> None:
+    def __init__(
+        self,
+        job: Job,
+        statistics: Statistics,
+        side_files: list[SideRecord],
+        work: Path,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """facts: that all attempts share."""
+        self._facts = dict(facts or {})
         self._job = job
         self._statistics = statistics
         self._side_files = side_files
         self._work = work
-        self._spool = GridSpool(work / "grids")
+        self._spool = ValueSpool(work / "values")
         self._n_made = 0
         self.best: Attempt | None = None
         self.code_lengths: CodeLengths | None = None
+        self.curves: dict[str, list[dict[str, Any]]] = {}
 
     def make(self, delta: float, plan: Plan | None = None, facts: Mapping[str, Any] | None = None) -> Attempt:
         """Quantize and write everything at a global step. plan: of the job's tensors; None: the job's own.
@@ -69,14 +81,15 @@ class Attempts:
     def make_from(
         self,
         delta: float,
-        grids: Iterable[tuple[int, Grid]],
+        values: Iterable[tuple[int, Spooled]],
         plan: Plan | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> Attempt:
-        """As `make`, of grids that were made elsewhere: (number in the plan, grid) of every quantized tensor."""
+        """As `make`, of values that were made elsewhere: (number in the plan, value) of every quantized tensor."""
         attempt = self._begin(delta, plan, facts)
-        for number, grid in grids:
-            self._spool.put(number, grid)
+        for number, value in values:
+            self._spool.put(number, value)
+        self._spool_floats(attempt)
         self._finish(attempt, self._counts(attempt))
         return attempt
 
@@ -93,7 +106,7 @@ class Attempts:
     def _begin(self, delta: float, plan: Plan | None, facts: Mapping[str, Any] | None) -> Attempt:
         self._n_made += 1
         folder = self._work / f"archive-{self._n_made}"
-        attempt = Attempt(folder, delta, plan or self._job.plan, facts=dict(facts or {}))
+        attempt = Attempt(folder, delta, plan or self._job.plan, facts=self._facts | dict(facts or {}))
         attempt.folder.mkdir()
         return attempt
 
@@ -103,16 +116,17 @@ class Attempts:
 
     def _counts(self, attempt: Attempt) -> dict[str, FileCounts]:
         """The histograms for the tables of each file, of what is in the spool."""
-        counts = {relative: FileCounts() for relative in self._job.names}
+        counts = {relative: FileCounts(self._job.recipe.level) for relative in self._job.names}
         for number, tensor in enumerate(attempt.plan.tensors):
-            counts[self._job.weights.file_of[tensor.spec.name]].add(tensor.spec, self._value(number, tensor))
+            file = self._job.weights.file_of[tensor.spec.name]
+            counts[file].add(tensor.stored_spec, self._value(number, tensor))
             self._job.weights.release(tensor.spec.name)
         return counts
 
     def _quantize(self, attempt: Attempt) -> dict[str, FileCounts]:
         """Spool all grids at a global step; return the histograms for the tables of each file."""
         job = self._job
-        counts = {relative: FileCounts() for relative in job.names}
+        counts = {relative: FileCounts(job.recipe.level) for relative in job.names}
         quantized = quantize_model(
             job.read,
             attempt.plan,
@@ -122,12 +136,21 @@ class Attempts:
             code_lengths=self.code_lengths,
         )
         for number, (tensor, value) in enumerate(quantized):
-            counts[job.weights.file_of[tensor.spec.name]].add(tensor.spec, value)
-            if isinstance(value, Grid):
+            counts[job.weights.file_of[tensor.spec.name]].add(tensor.stored_spec, value)
+            if tensor.method not in _UNSPOOLED:
+                assert not isinstance(value, Alias)
                 self._spool.put(number, value)
             job.weights.release(tensor.spec.name)
             self._report(number + 1)
         return counts
+
+    def _spool_floats(self, attempt: Attempt) -> None:
+        """Spool what is changed but not quantized."""
+        for number, tensor in enumerate(attempt.plan.tensors):
+            if tensor.method == "float":
+                value = store_tensor(self._job.read, tensor, self._statistics, Rounding(attempt.delta))
+                assert not isinstance(value, Alias)
+                self._spool.put(number, value)
 
     def _write(self, attempt: Attempt, counts: dict[str, FileCounts]) -> None:
         """Write the spooled grids and all other tensors as archive files, the first one last: it names the others."""
@@ -144,15 +167,16 @@ class Attempts:
         self, attempt: Attempt, path: Path, relative: str, counts: FileCounts, folder: FolderRecord | None
     ) -> int:
         weights = self._job.weights
-        context = Context(table_sets=counts.make(LEVEL), level=LEVEL)
+        level = self._job.recipe.level
+        context = Context(table_sets=counts.make(level), level=level, float_models=counts.float_models)
         with ArchiveWriter(path, context, threads=self._job.threads) as writer:
             for number, tensor in enumerate(attempt.plan.tensors):
                 if weights.file_of[tensor.spec.name] == relative:
-                    writer.add(tensor.spec, self._value(number, tensor))
+                    writer.add(tensor.stored_spec, self._value(number, tensor))
                     weights.release(tensor.spec.name)
             return writer.finish([], self._provenance(attempt), folder)
 
-    def _value(self, number: int, tensor: TensorPlan) -> Dense | Grid | Alias:
+    def _value(self, number: int, tensor: TensorPlan) -> Value:
         if tensor.method == "alias":
             return Alias(str(tensor.target))
         if tensor.method == "keep":
@@ -164,17 +188,19 @@ class Attempts:
         self._job.progress(n_done, 2 * len(self._job.plan.tensors), what)
 
     def _provenance(self, attempt: Attempt) -> dict[str, Any]:
-        recipe = self._job.recipe.to_dict()
-        if recipe["calibration"] is not None:
-            # A path of this machine says nothing; the hash of the text does.
-            recipe["calibration"] = Path(str(recipe["calibration"])).name
         return {
             "tool": producer_name(),
             "command": "compress",
-            "recipe": recipe,
+            "recipe": plain_recipe(self._job.recipe.to_dict()),
             "delta": attempt.delta,
             "calibration": dict(self._statistics.provenance),
             "libraries": {name: version(name) for name in ("numpy", "torch", "transformers")},
             "machine": f"{platform.machine()} {platform.system()}",
-            **{name: attempt.facts[name] for name in ("drift", "tune") if name in attempt.facts},
+            **{name: attempt.facts[name] for name in _PROVENANCE if name in attempt.facts},
         }
+
+
+def plain_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without the folder of the text: a path of this machine says nothing; the hash of the text does."""
+    text = recipe["calibration"]
+    return {**recipe, "calibration": text if text is None else Path(str(text)).name}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 from tersor.calibrate import Statistics
 from tersor.errors import BudgetError
 from tersor.pipeline.attempts import Attempt, Attempts
-from tersor.pipeline.by_size import NO_STEP, option_curves, with_choices
+from tersor.pipeline.by_size import NO_STEP, curves_json, option_curves, with_choices
 from tersor.pipeline.job import Job
 from tersor.pipeline.journal import Journal
 from tersor.pipeline.loss import LossMeter
@@ -31,6 +32,7 @@ def meet_loss(
     """
     by_step = job.plan.follows_step
     positions: _ByStep | _ByOptions = (_ByStep if by_step else _ByOptions)(job, statistics)
+    attempts.curves = positions.curves
 
     def measure(position: float) -> float:
         def make() -> float:
@@ -80,6 +82,7 @@ class _ByStep:
     finest, coarsest = FINEST, COARSEST
 
     def __init__(self, job: Job, statistics: Statistics) -> None:
+        self.curves: dict[str, list[dict[str, Any]]] = {}
         self._job, self._statistics = job, statistics
 
     def start(self, limit: float) -> float:
@@ -103,6 +106,7 @@ class _ByOptions:
     def __init__(self, job: Job, statistics: Statistics) -> None:
         self._plan = job.plan
         found = option_curves(job, statistics)
+        self.curves = curves_json(job.plan, found)
         self._numbers, self._curves = list(found), list(found.values())
         self._n_weights = max(1, sum(job.plan.tensors[number].spec.n_elements for number in found))
         smallest = sum(min(choice.n_bytes for choice in curve) for curve in self._curves)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from tersor.calibrate import Statistics
 from tersor.errors import BudgetError
@@ -11,9 +12,9 @@ from tersor.pipeline.attempts import Attempts
 from tersor.pipeline.job import Job
 from tersor.pipeline.journal import Journal
 from tersor.planner.allocate import allocate, largest_choices, smallest_choices, total_bytes
-from tersor.planner.budget import AIM, LOWEST, solve_step
+from tersor.planner.budget import AIM, LOWEST, askable, solve_step
 from tersor.planner.curves import Choice, rate_curves
-from tersor.planner.forecast import LOSSLESS_SHARE
+from tersor.planner.float_size import float_bytes
 from tersor.planner.plan import Plan, untouched
 from tersor.planner.rate import BYTES_PER_FILE, BYTES_PER_TENSOR, SizeEstimator
 
@@ -99,11 +100,23 @@ def option_curves(
     )
 
 
+def curves_json(plan: Plan, curves: Mapping[int, Sequence[Choice]]) -> dict[str, list[dict[str, Any]]]:
+    """The curves as plain values, by name of the tensor."""
+    return {
+        plan.tensors[number].spec.name: [asdict(choice) for choice in curve]
+        for number, curve in curves.items()
+    }
+
+
 def bytes_beside(plan: Plan) -> float:
     """Estimated bytes of everything whose size does not follow options: kept and small tensors, the index."""
-    kept = sum(tensor.spec.n_bytes for tensor in plan.tensors if tensor.method == "keep")
-    small = sum(tensor.spec.n_elements + BYTES_PER_TENSOR for tensor in plan.tensors if tensor.is_fixed)
-    return LOSSLESS_SHARE * kept + small + BYTES_PER_FILE
+    floats = sum(float_bytes(tensor) for tensor in plan.tensors if tensor.method in ("keep", "float"))
+    small = sum(
+        tensor.spec.n_elements + BYTES_PER_TENSOR
+        for tensor in plan.tensors
+        if tensor.is_fixed and tensor.is_quantized
+    )
+    return floats + small + BYTES_PER_FILE
 
 
 class _OptionsSearch:
@@ -114,6 +127,7 @@ class _OptionsSearch:
     ) -> None:
         self._plan, self._attempts, self._journal, self._target = job.plan, attempts, journal, target
         found = option_curves(job, statistics)
+        attempts.curves = curves_json(job.plan, found)
         self._numbers = list(found)
         self._curves = list(found.values())
         # Picks -> bytes of the finished file.
@@ -131,15 +145,18 @@ class _OptionsSearch:
             if picks is None and n_bytes > self._target:
                 raise BudgetError(
                     f"{self._target:,} bytes cannot be reached: with the smallest options {n_bytes:,} bytes remain; "
-                    "ask for at least that"
+                    f"ask for at least {askable(n_bytes)}"
                 )
             if list(picks or []) == largest and n_bytes < LOWEST * self._target:
                 raise BudgetError(
                     f"{self._target:,} bytes cannot be filled: the largest options make {n_bytes:,} bytes; "
-                    "ask for at most that"
+                    f"ask for at most {askable(n_bytes)}"
                 )
             # What the estimate does not count, as it turned out. Where that leads nowhere new, aim elsewhere.
             rest = n_bytes - total_bytes(self._curves, smallest if picks is None else picks)
+        for picks in (largest, smallest):  # the ends, where aiming a little below the size leads past them
+            if LOWEST * self._target <= self._measure(picks) <= self._target:
+                return
         self._refuse()
 
     def _measure(self, picks: Sequence[int]) -> int:
@@ -158,8 +175,10 @@ class _OptionsSearch:
         above = [size for size in sizes if size > self._target]
         if below and below[-1] >= LOWEST * self._target:
             return
-        named = " and ".join(f"{size:,}" for size in [*below[-1:], *above[:1]])
+        nearest = [*below[-1:], *above[:1]]
+        named = " and ".join(f"{size:,}" for size in nearest)
         raise BudgetError(
             f"no combination of options was found between {LOWEST:.1%} and 100% of {self._target:,} bytes: the nearest "
-            f"are {named} bytes; ask for one of those, or use a method whose step is free (two_sided, gptq)"
+            f"are {named} bytes; ask for {' or '.join(map(askable, nearest))}, or use a method whose step is free "
+            "(two_sided, gptq)"
         )

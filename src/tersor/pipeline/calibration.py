@@ -34,9 +34,9 @@ class Texts:
 
 
 def make_texts(job: Job, tokenizer: Any, model: Any) -> Texts:
-    """The recipe's text, or the built-in one; a part is held out if the recipe allows a loss."""
+    """The recipe's text, or the built-in one; a part is held out if something is measured on it."""
     recipe = job.recipe
-    with_held_out = recipe.max_loss is not None
+    with_held_out = recipe.max_loss is not None or any(step.evaluate for step in recipe.all_steps)
     if recipe.calibration is None:
         text = default_text(tokenizer, model, seed=recipe.seed)
         held_out = _held_out_default(text, tokenizer, model, recipe.seed) if with_held_out else ()

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tersor.archive.folder import CONFIG_NAME
+from tersor.archive.reader import open_archive
 from tersor.errors import UsageError
+from tersor.history import write_history
 from tersor.output import OutputFolder
-from tersor.pipeline.describe import plan_json, result_json
+from tersor.pipeline.describe import history_entry, plan_json, result_json
 from tersor.pipeline.dry_run import predict
 from tersor.pipeline.job import Progress, make_job
 from tersor.pipeline.journal import open_journal
 from tersor.pipeline.run import run
 from tersor.planner.plan import check_budget
 from tersor.recipe import Recipe, resolve_recipe
-from tersor.sources.folder import Checkpoint, scan
+from tersor.sources.folder import ARCHIVE_SUFFIX, Checkpoint, scan
 
 
 def compress(
@@ -28,6 +31,7 @@ def compress(
     size: str | None = None,
     max_loss: str | None = None,
     metric: str | None = None,
+    max_latency: str | None = None,
     purpose: str | None = None,
     recipe: Recipe | Mapping[str, object] | str | Path | None = None,
     calibration: str | PathLike[str] | None = None,
@@ -44,6 +48,8 @@ def compress(
     size: all bytes of the archive's weight files: "0.15x" of the original's, "12MB", "3.2bpw"; at least 99.5% is used.
     max_loss: "1%" of `metric` (perplexity, embedding), or "0.02nats" of kl, on text that calibration does not see: the
         smallest file that keeps it.
+    max_latency: "0.8x" of the original's time on this machine, or "12ms": heads, neurons and layers are removed until
+        it is kept; beside size or max_loss.
     purpose: "storage" (default), "cpu", "gguf" or "vllm": only what that can run.
     recipe: all of these, method, options, targets, calibration and seed in one; arguments given beside it win. A
         method whose options set the size needs neither size nor max_loss.
@@ -62,6 +68,7 @@ def compress(
         size=size,
         max_loss=max_loss,
         metric=metric,
+        max_latency=max_latency,
         purpose=purpose,
         calibration=_as_path(calibration),
         seed=seed,
@@ -83,12 +90,15 @@ def compress(
             found = predict(job, models, target, started)
             return plan_json(job, found, str(source), str(output), started)
         journal = open_journal(job, resume=resume)
-        with target_folder as folder, journal.until_decided():
-            best = run(job, models, target, folder, journal)
-            return result_json(job, best, folder, str(source), str(output), started)
+        with target_folder as folder, journal.until_decided(), ExitStack() as stack:
+            finished = run(job, models, target, folder, journal, stack)
+            result = result_json(finished.job, finished.best, folder, str(source), str(output), started)
+            write_history(folder, [history_entry(result, finished.best)])
+            return result
 
 
 def _scan(source: str | PathLike[str]) -> Checkpoint:
+    _refuse_archive(Path(source))
     checkpoint = scan(Path(source))
     if checkpoint.find(CONFIG_NAME) is None:
         raise UsageError(
@@ -96,6 +106,22 @@ def _scan(source: str | PathLike[str]) -> Checkpoint:
             "Any other checkpoint can be stored without loss: tersor pack"
         )
     return checkpoint
+
+
+def _refuse_archive(source: Path) -> None:
+    """Raise UsageError for an archive, with what to do about it."""
+    if not source.is_dir() or not any(source.glob(f"*{ARCHIVE_SUFFIX}")):
+        return
+    with open_archive(source) as archive:
+        lossless = archive.folder is not None and archive.folder.lossless
+    if lossless:
+        raise UsageError(
+            f"{source}: is a packed checkpoint; `tersor unpack {source} -o DIR` gives what to compress"
+        )
+    raise UsageError(
+        f"{source}: is compressed already, and what was rounded is gone: another size is made from the original "
+        "checkpoint; to go on from this one all the same, save it plain: tersor.load(...).save_pretrained(DIR)"
+    )
 
 
 def _load(folder: Path) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,8 @@ import numpy as np
 from tersor.archive.inspect import inspect
 from tersor.archive.reader import open_archive
 from tersor.archive.writer import producer_name
-from tersor.pipeline.attempts import Attempt
+from tersor.history import entry
+from tersor.pipeline.attempts import Attempt, plain_recipe
 from tersor.pipeline.job import Job
 from tersor.planner.forecast import Forecast
 from tersor.planner.plan import Plan, TensorPlan
@@ -20,6 +23,8 @@ from tersor.process import peak_rss_bytes
 if TYPE_CHECKING:
     from tersor.pipeline.dry_run import Prediction
 
+# What a result says beside its tensors, where it is known.
+FACTS = ("loss", "latency", "reduce", "recover", "steps", "drift", "tune")
 _ROWS_AT_ONCE = 4096
 
 
@@ -37,9 +42,29 @@ def result_json(
             {**row, "error": errors[row["name"]], **_method(plans[row["name"]])}
             for row in described["tensors"]
         ],
-        **{name: best.facts[name] for name in ("loss", "drift", "tune") if name in best.facts},
+        **{name: best.facts[name] for name in FACTS if name in best.facts},
         **_footer(job, started),
     }
+
+
+def history_entry(result: Mapping[str, Any], best: Attempt) -> dict[str, Any]:
+    """What the archive's history says about the compression: the result without times and paths of this machine."""
+    facts = {name: result[name] for name in FACTS if name in result}
+    if "latency" in facts:  # of this machine, at this moment
+        facts["latency"] = {"limit": facts["latency"]["limit"], "steps": facts["latency"]["steps"]}
+    sides = {
+        side: {name: value for name, value in result[side].items() if name != "path"}
+        for side in ("input", "output")
+    }
+    return entry(
+        "compress",
+        **sides,
+        recipe=plain_recipe(result["recipe"]),
+        tensors=result["tensors"],
+        sensitivity=best.facts.get("sensitivity", {}),
+        curves=best.facts.get("curves", {}),
+        **facts,
+    )
 
 
 def plan_json(job: Job, found: Prediction, source: str, output: str, started: float) -> dict[str, Any]:
@@ -49,6 +74,7 @@ def plan_json(job: Job, found: Prediction, source: str, output: str, started: fl
         "output": output_json(job, output, found.n_bytes),
         "tensors": [_planned(tensor, found.tensors[tensor.spec.name]) for tensor in found.plan.tensors],
         "prediction": found.to_json(),
+        **{name: found.facts[name] for name in FACTS if name in found.facts},
         **_footer(job, started),
     }
 
@@ -65,6 +91,10 @@ def output_json(job: Job, path: str, n_bytes: int | None) -> dict[str, Any]:
 
 def layout_name(tensor: TensorPlan) -> str:
     """The layout that a tensor of a plan will be stored in."""
+    if tensor.low_rank is not None:
+        return "low_rank/1"
+    if tensor.method == "float":
+        return "sparse/1" if tensor.is_pruned else "dense/1"
     return {"keep": "dense/1", "alias": "alias/1"}.get(tensor.method, "grid/1")
 
 
@@ -98,7 +128,13 @@ def _input_json(job: Job, path: str) -> dict[str, Any]:
 
 
 def _method(tensor: TensorPlan) -> dict[str, Any]:
-    return {"method": tensor.method, "options": dict(tensor.options)}
+    beside = {"prune": tensor.prune, "low_rank": tensor.low_rank}
+    return {
+        "method": tensor.method,
+        "options": dict(tensor.options),
+        **{name: asdict(choice) for name, choice in beside.items() if choice is not None},
+        **({"cast": tensor.cast} if tensor.cast else {}),
+    }
 
 
 def _planned(tensor: TensorPlan, found: Forecast) -> dict[str, Any]:

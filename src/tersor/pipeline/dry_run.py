@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,30 +21,27 @@ from tersor.calibrate import CalibrationText, Statistics
 from tersor.calibrate.batches import make_batches
 from tersor.calibrate.model_inputs import call_model
 from tersor.calibrate.threads import single_thread
+from tersor.errors import BudgetError
 from tersor.pipeline.attempts import Attempts
 from tersor.pipeline.by_loss import first_budget
 from tersor.pipeline.by_size import NO_STEP, bytes_beside, option_curves, with_choices
-from tersor.pipeline.calibration import (
-    Sequences,
-    Texts,
-    are_cached,
-    collect_statistics,
-    load_tokenizer,
-    make_texts,
-)
+from tersor.pipeline.calibration import Sequences, Texts, are_cached, collect_statistics
 from tersor.pipeline.describe import tensor_errors
 from tersor.pipeline.job import Job
 from tersor.pipeline.loss import natural_metric
 from tersor.pipeline.memory import begin_phase, phase_peak_bytes
-from tersor.pipeline.recover import recovery_text
-from tersor.planner.allocate import allocate, smallest_choices
-from tersor.planner.budget import AIM, solve_estimate
+from tersor.pipeline.recover import recovery_of, recovery_text
+from tersor.pipeline.run import make_smaller, take_start
+from tersor.pipeline.why import removal_notes
+from tersor.planner.allocate import allocate, largest_choices, smallest_choices, total_bytes
+from tersor.planner.budget import AIM, COARSEST, FINEST, solve_estimate, too_small
+from tersor.planner.curves import Choice
 from tersor.planner.forecast import Forecast, forecast_tensors, representatives
 from tersor.planner.loss import first_position
 from tersor.planner.plan import Plan
 from tersor.planner.rate import SizeEstimator
 from tersor.quant import CodeLengths
-from tersor.recovery.choice import affordable_text, choose_recovery
+from tersor.recovery.choice import affordable_text
 
 # Calibration up to here is done in full: the result is in the cache for the run that follows.
 CHEAP_SECONDS = 180.0
@@ -54,6 +52,8 @@ BATCH_TOKENS = 1024
 # What recovery costs in forward passes: drift correction for its text (recovery/choice.py), tuning for each step.
 DRIFT_PASSES = 7.0
 TUNING_PASSES = 4.0
+# Estimates of MiniLM are within .5% of the file, of stories260k 2.5%, of tiny models more.
+ESTIMATE_ERROR = 0.05
 # A search for a size makes about so many files: the estimate of MiniLM at 3 bits is .5% low, of stories260k 2.5%.
 USUAL_FILES = 2
 # A search for a loss makes about so many files: MiniLM and stories260k two, by the noisier perplexity four.
@@ -65,7 +65,7 @@ class Prediction:
     """What the run would do. plan: with the options chosen. n_bytes: of the archive.
 
     error: expected distance of the outputs from the original's, by `metric`; None: nothing is known.
-    tensors: by name. notes: one sentence each.
+    tensors: by name. notes: one sentence each. facts: what was removed before (`make_smaller`).
     """
 
     plan: Plan
@@ -76,6 +76,7 @@ class Prediction:
     metric: str
     tensors: dict[str, Forecast]
     notes: list[str]
+    facts: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         names = ("seconds", "peak_rss_bytes", "error", "metric", "notes")
@@ -101,20 +102,26 @@ class _Rehearsal:
 
 def predict(job: Job, models: list[Any], target: int | None, started: float) -> Prediction:
     """What `run` would do. models: as for `run`. started: time.monotonic() before the model was loaded."""
-    with TemporaryDirectory(prefix="tersor-plan-") as name:
-        return _predict(job, models, target, started, Path(name))
+    with TemporaryDirectory(prefix="tersor-plan-") as name, ExitStack() as stack:
+        return _predict(job, models, target, started, Path(name), stack)
 
 
-def _predict(job: Job, models: list[Any], target: int | None, started: float, work: Path) -> Prediction:
+def _predict(
+    job: Job, models: list[Any], target: int | None, started: float, work: Path, stack: ExitStack
+) -> Prediction:
     loading_seconds = time.monotonic() - started
-    tokenizer = load_tokenizer(job.checkpoint.root)
-    texts = make_texts(job, tokenizer, models[0])
+    start = take_start(job, models[0], work)
+    tokenizer, texts = start.tokenizer, start.texts
+    # What is removed is really removed, and recovered: the rest of the plan goes by it.
+    job, facts = make_smaller(job, models, start, work, None, stack)
     natural = natural_metric(models[0], texts.calibration.sequences)
     seconds = time.monotonic() - started
     # Each file that is evaluated is loaded as the original was, and run over the text that is held out.
     evaluating = loading_seconds + _forward_over(models[0], texts.held_out) if texts.held_out else 0.0
     loading_peak = phase_peak_bytes()
     statistics, calibrating, notes = _statistics(job, models[0], texts, tokenizer, work)
+    notes = [*removal_notes(job, facts), *notes]
+    job.prune(statistics, work / "pruned")
     recovering = _recovering(job, models[0], tokenizer, texts, target)
     models.clear()
     gc.collect()
@@ -129,6 +136,7 @@ def _predict(job: Job, models: list[Any], target: int | None, started: float, wo
         settings.delta,
         code_lengths=settings.code_lengths,
         threads=job.threads,
+        original=job.weights.read,
     )
     rehearsal = _rehearse(job, statistics, settings, work)
     n_files = _n_files(job, target, natural)
@@ -154,6 +162,7 @@ def _predict(job: Job, models: list[Any], target: int | None, started: float, wo
         metric="kl" if natural == "perplexity" else natural,
         tensors=tensors,
         notes=notes,
+        facts=facts,
     )
 
 
@@ -178,13 +187,7 @@ class _Recovering:
 
 
 def _recovering(job: Job, model: Any, tokenizer: Any, texts: Texts, target: int | None) -> _Recovering:
-    chosen = choose_recovery(
-        model,
-        job.plan,
-        drift=job.recipe.drift,
-        tune=job.recipe.tune,
-        bits_per_weight=None if target is None else 8 * target / job.n_params,
-    )
+    chosen = recovery_of(job, model, target)
     if chosen.is_nothing:
         return _Recovering()
     text = affordable_text(model, recovery_text(job, tokenizer, model, texts.calibration))
@@ -249,8 +252,22 @@ def _settings(job: Job, statistics: Statistics, target: int | None) -> _Settings
         assert limit is not None, "a plan that follows the step has a size or a loss"
         return _sized(job, statistics, job.plan, 2.0 ** first_position(job.plan, statistics, limit.amount))
     estimator = SizeEstimator(job.read, job.plan, statistics, threads=job.threads)
+    _check_reachable(estimator, target)
     delta = 2.0 ** solve_estimate(estimator, target)[0]
     return _Settings(job.plan, delta, estimator.code_lengths, int(AIM * target))
+
+
+def _check_reachable(estimator: SizeEstimator, target: int) -> None:
+    """Raise BudgetError where a run would, as far as estimates can tell."""
+    smallest = estimator(2.0**COARSEST)
+    if (1 - ESTIMATE_ERROR) * smallest > target:
+        raise too_small(target, round(smallest))
+    finest = estimator(2.0**FINEST)
+    if (1 + ESTIMATE_ERROR) * finest < target:
+        raise BudgetError(
+            f"{target:,} bytes cannot be filled: the finest steps make about {finest:,.0f} bytes; ask for at most "
+            "that, or store the checkpoint without loss (tersor pack)"
+        )
 
 
 def _sized(job: Job, statistics: Statistics, plan: Plan, delta: float) -> _Settings:
@@ -263,9 +280,26 @@ def _allocated(job: Job, statistics: Statistics, budget: float) -> Plan:
     found = option_curves(job, statistics)
     curves = list(found.values())
     rest = bytes_beside(job.plan)
+    if job.recipe.size is not None:
+        _check_options(curves, rest, budget)
     picks = (allocate(curves, budget - rest) if budget > rest else None) or smallest_choices(curves)
     chosen = {number: curve[pick] for (number, curve), pick in zip(found.items(), picks, strict=True)}
     return with_choices(job.plan, chosen)
+
+
+def _check_options(curves: list[list[Choice]], rest: float, budget: float) -> None:
+    """Raise BudgetError where a run would, as far as estimates can tell. rest: bytes beside the curves."""
+    smallest = total_bytes(curves, smallest_choices(curves)) + rest
+    largest = total_bytes(curves, largest_choices(curves)) + rest
+    target = f"{budget / AIM:,.0f} bytes cannot be"
+    if (1 - ESTIMATE_ERROR) * smallest > budget:
+        raise BudgetError(
+            f"{target} reached: the smallest options make about {smallest:,.0f} bytes; ask for that"
+        )
+    if (1 + ESTIMATE_ERROR) * largest < budget:
+        raise BudgetError(
+            f"{target} filled: the largest options make about {largest:,.0f} bytes; ask for that"
+        )
 
 
 def _rehearse(job: Job, statistics: Statistics, settings: _Settings, work: Path) -> _Rehearsal:

@@ -17,6 +17,7 @@ from tersor.calibrate.model_inputs import call_model
 from tersor.calibrate.sampling import is_decoder
 from tersor.calibrate.threads import single_thread
 from tersor.errors import UsageError
+from tersor.npy import read_npy
 from tersor.recipe.loss import Metric
 
 BATCH_TOKENS = 1024
@@ -74,7 +75,7 @@ class LossMeter:
         weights: list[np.ndarray] = []
         batches = zip(self._batches, self._reference, self._outputs(model, self._batches), strict=True)
         for batch, before, after in batches:
-            differences, counts = _compare(self.metric, batch, np.load(before), after)
+            differences, counts = _compare(self.metric, batch, read_npy(before), after)
             values.append(differences)
             weights.append(counts)
         mean, stderr = _ratio(np.concatenate(values), np.concatenate(weights))

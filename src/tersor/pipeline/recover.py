@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,17 @@ from tersor.calibrate.sampling import is_decoder
 from tersor.layouts.grid import Grid
 from tersor.pipeline.attempts import Attempt, Attempts
 from tersor.pipeline.job import Job
+from tersor.pipeline.reduce import recover_steps
 from tersor.pipeline.reload import load_attempt
 from tersor.planner.budget import LOWEST
-from tersor.planner.execute import quantize_tensor
-from tersor.planner.plan import TensorPlan
-from tersor.planner.spool import GridSpool
-from tersor.recovery.choice import Recovery, affordable_text
+from tersor.planner.execute import Rounding, quantize_matrix
+from tersor.planner.plan import Plan, TensorPlan
+from tersor.planner.pruned import matrix_of
+from tersor.planner.spool import Spooled, ValueSpool
+from tersor.recipe import Step
+from tersor.recovery.choice import Recovery, affordable_text, choose_recovery
 from tersor.recovery.drift import DriftReport, quantize_with_drift
-from tersor.recovery.small import Teacher, make_teacher, tune_small
+from tersor.recovery.small import LEARNING_RATE, Teacher, make_teacher, tune_small
 
 # Where a drift pass aims: the middle of what is allowed. Corrected weights take fewer bytes at the same step: .1% at
 # 3.8 bits per parameter, .3% at 2, 1% at a small model's 2.3.
@@ -39,7 +42,31 @@ class _Recovered:
     """An attempt and the grids that it was made of; grids: None: those of a plain pass at its step."""
 
     attempt: Attempt
-    grids: GridSpool | None
+    grids: ValueSpool | None
+
+
+def recovery_of(job: Job, model: Any, target: int | None) -> Recovery:
+    """What is done after the search. model: of the job's checkpoint. target: bytes; None: no size is given.
+
+    A step `recover: {what: small}` after steps on single tensors tunes the small parameters, whatever `tune` says.
+    Drift correction knows grids only: with factors, or pruned floats, there is none.
+    """
+    steps = _late_steps(job)
+    is_plain = all(t.low_rank is None and (t.method != "float" or t.prune is None) for t in job.plan.tensors)
+    chosen = choose_recovery(
+        model,
+        job.plan,
+        drift=job.recipe.drift if is_plain else "off",
+        tune="on" if steps else job.recipe.tune,
+        bits_per_weight=None if target is None else 8 * target / job.n_params,
+    )
+    return replace(chosen, n_steps=steps[0].option("steps")) if steps else chosen
+
+
+def _late_steps(job: Job) -> list[Step]:
+    """The recipe's recovery after steps on single tensors; at most one."""
+    early = len(recover_steps(job.recipe))
+    return list(job.recipe.of_kind("recover")[early:])
 
 
 def recovery_text(job: Job, tokenizer: Any, model: Any, calibration: CalibrationText) -> CalibrationText:
@@ -70,13 +97,16 @@ def recover(
 ) -> None:
     """Replace attempts.best by a better one of LOWEST * target .. target bytes, where one is found.
 
-    target: None: the bytes of the best attempt. Nothing gets larger than it, and what does no good is not kept.
+    target: None: the bytes of the best attempt; without any budget those of the original (tuned floats look less alike
+    than zeros and ones). Nothing gets larger than that, and what does no good is not kept.
     """
     if chosen.is_nothing or attempts.best is None:
         return
     best = _Recovered(attempts.best, None)
     limit = attempts.best.n_bytes if target is None else target
-    teacher = _teacher(_load(job), text) if chosen.n_steps else None
+    if target is None and job.recipe.max_loss is None:
+        limit = job.n_input_bytes
+    teacher = _teacher(_load(job, job.original.root), text) if chosen.n_steps else None
     gc.collect()  # as everywhere here: a model is full of cycles, and the next one is loaded soon
     if chosen.drift:
         best = _DriftSearch(job, statistics, attempts, text, limit, work).run() or best
@@ -116,7 +146,7 @@ class _DriftSearch:
         if start.plan.follows_step:
             delta *= 2.0 ** self._octaves((1 - EXPECTED_SAVING) * start.n_bytes)
         for number in range(MAX_PASSES):
-            spool = GridSpool(self._work / f"drift-{number}")
+            spool = ValueSpool(self._work / f"drift-{number}")
             report = self._pass(delta, start, spool)
             gc.collect()
             facts = {**start.facts, "drift": report.to_json()}
@@ -130,16 +160,17 @@ class _DriftSearch:
             delta *= 2.0 ** self._octaves(attempt.n_bytes)
         return None
 
-    def _pass(self, delta: float, start: Attempt, spool: GridSpool) -> DriftReport:
+    def _pass(self, delta: float, start: Attempt, spool: ValueSpool) -> DriftReport:
         """Fill `spool` with the grids of a pass."""
-        job, statistics, code_lengths = self._job, self._statistics, self._attempts.code_lengths
+        job = self._job
+        rounding = Rounding(delta, None, job.threads, self._attempts.code_lengths)
 
         def quantize(tensor: TensorPlan, values: np.ndarray) -> Grid:
-            return quantize_tensor(
-                lambda name: values, tensor, statistics, delta, threads=job.threads, code_lengths=code_lengths
-            )
+            # What is pruned stays zero, whatever correction says.
+            mask = matrix_of(job.read(tensor.spec.name), tensor) != 0 if tensor.is_pruned else None
+            return quantize_matrix(matrix_of(values, tensor), tensor, self._statistics, rounding, mask=mask)
 
-        model = _load(job)
+        model = _load(job, job.checkpoint.root)
         return quantize_with_drift(
             model,
             affordable_text(model, self._text),
@@ -154,8 +185,16 @@ class _DriftSearch:
 
     def _octaves(self, n_bytes: float) -> float:
         """How much coarser the step must be, in octaves; negative: finer."""
-        per_octave = _BITS_PER_OCTAVE * self._job.n_params / 8
+        per_octave = _BITS_PER_OCTAVE * _n_free(self._job.plan) / 8
         return max(-0.25, min(0.25, (n_bytes - AIM * self._target) / per_octave))
+
+
+def _n_free(plan: Plan) -> float:
+    """Weights whose codes get smaller with a coarser step: all that are quantized and not pruned."""
+    shares = (
+        (t.spec.n_elements, t.prune.share_kept if t.prune else 1.0) for t in plan.tensors if t.is_quantized
+    )
+    return max(1.0, sum(n_elements * share for n_elements, share in shares))
 
 
 def _tune(
@@ -169,12 +208,14 @@ def _tune(
 ) -> None:
     """Tune the small parameters of the best attempt; keep the result if it is better and fits."""
     model = load_attempt(job, best.attempt)
+    rates = [step.option("learning_rate") for step in _late_steps(job)]
     tuned = tune_small(
         model,
         teacher,
         best.attempt.plan,
         seed=job.recipe.seed,
         n_steps=n_steps,
+        learning_rate=next((rate for rate in rates if rate is not None), LEARNING_RATE),
         progress=lambda done, total: job.progress(done, total, "tuning the small parameters"),
     )
     del model
@@ -200,19 +241,20 @@ def _with_tuned(
         return attempts.make(before.delta, before.plan, known)
     for number, tensor in enumerate(before.plan.tensors):
         if tensor.spec.name in job.tuned:
-            best.grids.put(number, quantize_tensor(job.read, tensor, statistics, before.delta))
+            weight = matrix_of(job.read(tensor.spec.name), tensor)
+            best.grids.put(number, quantize_matrix(weight, tensor, statistics, Rounding(before.delta)))
     return attempts.make_from(before.delta, _all_grids(before, best.grids), before.plan, known)
 
 
-def _all_grids(attempt: Attempt, spool: GridSpool) -> Iterator[tuple[int, Grid]]:
+def _all_grids(attempt: Attempt, spool: ValueSpool) -> Iterator[tuple[int, Spooled]]:
     """Every quantized tensor's number in the plan, and its grid."""
     for number, tensor in enumerate(attempt.plan.tensors):
         if tensor.is_quantized:
             yield number, spool.get(number)
 
 
-def _load(job: Job) -> Any:
+def _load(job: Job, root: Path) -> Any:
     from tersor.load import load_checked
 
     job.progress(0, 1, "loading the model")
-    return load_checked(job.checkpoint.root, dtype="float32")[0]
+    return load_checked(root, dtype="float32")[0]

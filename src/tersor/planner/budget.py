@@ -14,6 +14,8 @@ LOWEST = 0.995
 GOOD = 0.9955
 AIM = 0.998
 MAX_MEASUREMENTS = 10
+# "0.1x" became "123456789B" in the recipe that the file holds.
+SPARE_BYTES = 12
 # log2 of the global step. At the lower end codes have about 13 bits; at the upper end all are zero.
 FINEST, COARSEST = -12.0, 14.0
 _ESTIMATE_TOLERANCE = 0.005
@@ -129,8 +131,8 @@ def solve_estimate(
 def _best(search: _Search) -> Solution:
     """The largest measured size that fits, if it is large enough; else the error."""
     target, points = search.target, search.points
-    if all(n_bytes > target for n_bytes in points.values()):
-        raise _too_small(target, search.at(COARSEST), len(points))
+    if all(n_bytes > target for n_bytes in points.values()) and search.at(COARSEST) > target:
+        raise too_small(target, search.at(COARSEST))
     best = max((x for x, n_bytes in points.items() if n_bytes <= target), key=lambda x: points[x])
     if points[best] >= LOWEST * target:
         return Solution(2.0**best, points[best], len(points))
@@ -138,21 +140,22 @@ def _best(search: _Search) -> Solution:
     if above is None:
         raise BudgetError(
             f"{target:,} bytes cannot be filled: the finest steps tried make {points[best]:,} bytes; ask for at most "
-            "that, or store the checkpoint without loss (tersor pack)"
+            f"{askable(points[best])}, or store the checkpoint without loss (tersor pack)"
         )
     raise BudgetError(
         f"no step makes a file between 99.5% and 100% of {target:,} bytes: the nearest are {points[best]:,} and "
-        f"{above:,} bytes; ask for one of those"
+        f"{above:,} bytes; ask for {askable(points[best])} or {askable(above)}"
     )
 
 
-def _too_small(target: int, smallest: int, n_measurements: int) -> BudgetError:
-    if smallest > target:
-        return BudgetError(
-            f"{target:,} bytes cannot be reached: with every weight rounded to zero {smallest:,} bytes remain; "
-            "ask for at least that"
-        )
+def too_small(target: int, smallest: int) -> BudgetError:
+    """That a step has not: everything is rounded to zero, and the file is still too large."""
     return BudgetError(
-        f"no step was found for {target:,} bytes in {n_measurements} measurements; {smallest:,} bytes can be reached, "
-        "ask for that or for a size nearer to the original's"
+        f"{target:,} bytes cannot be reached: with every weight rounded to zero {smallest:,} bytes remain; "
+        f"ask for at least {askable(smallest)}"
     )
+
+
+def askable(n_bytes: int) -> str:
+    """The size to ask for so that a file of n_bytes is made: the archive tells the size asked for, in more digits."""
+    return f"{n_bytes + SPARE_BYTES}B"

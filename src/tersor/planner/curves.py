@@ -14,8 +14,15 @@ from tersor.calibrate.statistics import Statistics
 from tersor.errors import UsageError
 from tersor.layouts.grid import Grid
 from tersor.planner.choices import settings
-from tersor.planner.execute import UNMEASURED_STEP, ReadTensor, matrix_of, quantize_tensor
+from tersor.planner.execute import (
+    UNMEASURED_STEP,
+    ReadTensor,
+    Rounding,
+    low_rank_of,
+    quantize_matrix,
+)
 from tersor.planner.plan import Plan, TensorPlan
+from tersor.planner.pruned import matrix_of, statistics_of
 from tersor.planner.rate import BYTES_PER_TENSOR, CODER_OVERHEAD
 from tersor.quant import QUANTIZERS, TensorStatistics
 from tersor.quant.alphabet_classes import conditional_entropy_bits
@@ -76,21 +83,56 @@ def tensor_error(error: np.ndarray, known: TensorStatistics) -> float:
 
 def _curve(read: ReadTensor, tensor: TensorPlan, statistics: Statistics, purpose: str) -> list[Choice]:
     info = QUANTIZERS.get(tensor.method).info
-    rows, share = sample_rows(tensor, SAMPLE_ELEMENTS)
-    weight = matrix_of(read(tensor.spec.name), tensor)[rows]
-    known = rows_of(statistics.of(tensor.parameter) if tensor.parameter else TensorStatistics(), rows)
-    sensitivity = sensitivity_of(tensor, statistics, weight)
-    choices = []
-    for options in settings(info, tensor.options, tensor.matrix_shape[1], purpose):
-        trial = replace(tensor, options=options)
-        grid = quantize_tensor(read, trial, statistics, 1.0, rows=rows)
-        error = tensor_error(grid.to_dense() - weight, known)
-        choices.append(Choice(options, grid_bytes(grid, share), sensitivity * share * error))
+    trials = settings(info, tensor.options, tensor.matrix_shape[1], purpose)
+    if tensor.low_rank is not None:
+        choices = _factor_choices(read, tensor, statistics, trials)
+    else:
+        choices = _matrix_choices(read, tensor, statistics, trials)
     if not all(np.isfinite(choice.error) for choice in choices):
         raise UsageError(
             f"tensor {tensor.spec.name!r}: method {tensor.method!r} gives values that are not finite"
         )
     return choices
+
+
+def _matrix_choices(
+    read: ReadTensor, tensor: TensorPlan, statistics: Statistics, trials: list[dict[str, Any]]
+) -> list[Choice]:
+    """By some rows of the matrix."""
+    rows, share = sample_rows(tensor, SAMPLE_ELEMENTS)
+    weight = matrix_of(read(tensor.spec.name), tensor)[rows]
+    known = rows_of(statistics_of(tensor, statistics), rows)
+    sensitivity = sensitivity_of(tensor, statistics, weight)
+    choices = []
+    for options in trials:
+        trial = replace(tensor, options=options)
+        grid = quantize_matrix(weight, trial, statistics, Rounding(1.0), rows=rows)
+        error = tensor_error(grid.to_dense() - weight, known)
+        choices.append(Choice(options, grid_bytes(grid, share), sensitivity * share * error))
+    return choices
+
+
+def _factor_choices(
+    read: ReadTensor, tensor: TensorPlan, statistics: Statistics, trials: list[dict[str, Any]]
+) -> list[Choice]:
+    """By the whole tensor: rows of a product tell nothing about the right factor."""
+    weight = matrix_of(read(tensor.spec.name), tensor)
+    known = rows_of(statistics_of(tensor, statistics), slice(None))
+    sensitivity = sensitivity_of(tensor, statistics, weight)
+    choices = []
+    for options in _without_group_sizes(trials):
+        made = low_rank_of(weight, replace(tensor, options=options), statistics, Rounding(1.0))
+        n_bytes = sum(grid_bytes(part, 1.0) for part in made.parts().values() if isinstance(part, Grid))
+        choices.append(Choice(options, n_bytes, sensitivity * tensor_error(made.to_dense() - weight, known)))
+    return choices
+
+
+def _without_group_sizes(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One trial of each kind whatever its groups: a factor's columns are few, and each trial takes a factorization."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for options in trials:
+        kinds.setdefault(str({k: v for k, v in options.items() if k != "group_size"}), options)
+    return list(kinds.values())
 
 
 def sample_rows(tensor: TensorPlan, n_elements: int) -> tuple[slice, float]:

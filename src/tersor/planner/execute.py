@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from tersor.calibrate.statistics import Statistics
-from tersor.errors import NonFiniteError, UsageError
+from tersor.errors import NonFiniteError, ShapeError, UsageError
 from tersor.layouts.base import Alias, Dense
 from tersor.layouts.grid import Grid
+from tersor.layouts.low_rank import LowRank
+from tersor.layouts.sparse import Sparse, smaller_float
+from tersor.planner.factored import float_factors, quantized_factors
 from tersor.planner.plan import Plan, TensorPlan
+from tersor.planner.pruned import matrix_of, statistics_of
 from tersor.quant import QUANTIZERS, QuantConfig, TensorStatistics
 from tersor.quant.code_lengths import CodeLengths
 from tersor.quant.rtn import small_step
+from tersor.types import DTYPES
 
 UNMEASURED_STEP = 0.5
 
 ReadTensor = Callable[[str], np.ndarray]
+OnPart = Callable[[np.ndarray, TensorStatistics, np.ndarray | None], None]
+Value = Grid | Dense | Sparse | LowRank | Alias
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How finely everything is rounded.
+
+    delta: > 0, the global step: error per weight grows with its square, in every tensor alike.
+    rate_weight: see QuantConfig. threads: change speed only.
+    code_lengths: of an earlier pass at a similar step (SizeEstimator has them); None: a built-in prior.
+    """
+
+    delta: float
+    rate_weight: float | None = None
+    threads: int = 1
+    code_lengths: CodeLengths | None = None
 
 
 def quantize_model(
@@ -30,100 +53,139 @@ def quantize_model(
     threads: int = 1,
     rate_weight: float | None = None,
     code_lengths: CodeLengths | None = None,
-) -> Iterator[tuple[TensorPlan, Grid | Dense | Alias]]:
-    """Yield each tensor of the plan in order with its layout; one tensor is in memory at a time.
+) -> Iterator[tuple[TensorPlan, Value]]:
+    """Yield each tensor of the plan in order with its stored form; one tensor is in memory at a time.
 
-    read: the original array of a tensor by its checkpoint name (any float type for quantized ones).
-    delta: > 0, the global step: error per weight grows with its square, in every tensor alike.
-    code_lengths: of an earlier pass at a similar step (SizeEstimator has them); None: a built-in prior.
+    read: the array of a tensor by its checkpoint name (any float type for quantized ones); pruned, where the plan
+        prunes the tensor itself (`PrunedReader`).
+    delta, threads, rate_weight, code_lengths: see Rounding.
     Deterministic, for any number of threads. Raises: NonFiniteError naming the tensor.
     """
+    rounding = Rounding(delta, rate_weight, threads, code_lengths)
     for tensor in plan.tensors:
-        if tensor.method == "alias":
-            yield tensor, Alias(str(tensor.target))
-        elif tensor.method == "keep":
-            yield tensor, Dense(np.ascontiguousarray(read(tensor.spec.name)))
-        else:
-            grid = quantize_tensor(
-                read,
-                tensor,
-                statistics,
-                delta,
-                threads=threads,
-                rate_weight=rate_weight,
-                code_lengths=code_lengths,
-            )
-            yield tensor, grid
+        yield tensor, store_tensor(read, tensor, statistics, rounding)
 
 
-def quantize_tensor(
-    read: ReadTensor,
-    tensor: TensorPlan,
-    statistics: Statistics,
-    delta: float,
-    *,
-    threads: int = 1,
-    rate_weight: float | None = None,
-    code_lengths: CodeLengths | None = None,
-    rows: slice = slice(None),
-) -> Grid:
-    """The grid of one tensor; `rows` restricts it to some rows of its matrix (for estimates)."""
-    weight = matrix_of(read(tensor.spec.name), tensor, rows)
-    return quantize_matrix(
-        weight,
-        tensor,
-        statistics,
-        delta,
-        threads=threads,
-        rate_weight=rate_weight,
-        code_lengths=code_lengths,
-        rows=rows,
-    )
+def store_tensor(read: ReadTensor, tensor: TensorPlan, statistics: Statistics, rounding: Rounding) -> Value:
+    """The form that one tensor is stored in. Arguments as for `quantize_model`."""
+    if tensor.method == "alias":
+        return Alias(str(tensor.target))
+    if tensor.method == "keep":
+        return Dense(np.ascontiguousarray(read(tensor.spec.name)))
+    array = read(tensor.spec.name)
+    if tensor.low_rank is not None:
+        return low_rank_of(matrix_of(array, tensor), tensor, statistics, rounding)
+    if tensor.method == "float":
+        return smaller_float(_as_stored(array, tensor), tensor.stored_spec)
+    return quantize_matrix(matrix_of(array, tensor), tensor, statistics, rounding)
 
 
 def quantize_matrix(
     weight: np.ndarray,
     tensor: TensorPlan,
     statistics: Statistics,
-    delta: float,
+    rounding: Rounding,
     *,
-    threads: int = 1,
-    rate_weight: float | None = None,
-    code_lengths: CodeLengths | None = None,
     rows: slice = slice(None),
+    mask: np.ndarray | None = None,
 ) -> Grid:
     """The grid of `weight`, which takes the place of the matrix of `tensor` (drift correction changes it).
 
     rows: those of the tensor's matrix that `weight` holds.
+    mask: bool, False: stays zero; None: what is zero in the weight of a tensor that is pruned.
     """
-    known = _statistics_of_rows(_statistics_of(tensor, statistics), rows)
-    quantizer = QUANTIZERS.get(_method_that_can(tensor.method, known))
-    options = tensor.options if quantizer.info.name == tensor.method else {}
+    known = rows_known(statistics_of(tensor, statistics), rows)
+    if mask is None and tensor.is_pruned:
+        mask = weight != 0
     if tensor.is_fixed:
-        config = QuantConfig(small_step(weight), 0.0, threads, None, options)
+        config = QuantConfig(small_step(weight), 0.0, rounding.threads, None, tensor.options, mask)
     else:
-        step = delta * _base_step(tensor, statistics, weight)
-        config = QuantConfig(step, rate_weight, threads, code_lengths, options)
+        config = _config(tensor, base_step_of(tensor, statistics, weight), rounding, mask)
+    return replace(_round(weight, tensor, config, known), transposed=tensor.is_transposed)
+
+
+def low_rank_of(
+    weight: np.ndarray,
+    tensor: TensorPlan,
+    statistics: Statistics,
+    rounding: Rounding,
+    *,
+    on_part: OnPart | None = None,
+) -> LowRank:
+    """The factors of a tensor's matrix, quantized or as floats; its residual pruned, where the plan says so.
+
+    on_part: sees (matrix, what is known of it, mask) of every part before it is rounded.
+    """
+    known = statistics_of(tensor, statistics)
+    if not tensor.is_quantized:
+        return float_factors(weight, tensor, known)
+    base_step = base_step_of(tensor, statistics, weight)
+
+    def quantize(part: np.ndarray, of_part: TensorStatistics, mask: np.ndarray | None) -> Grid:
+        if on_part is not None:
+            on_part(part, of_part, mask)
+        return round_part(part, tensor, base_step, rounding, of_part, mask)
+
+    return quantized_factors(weight, tensor, known, quantize)
+
+
+def round_part(
+    part: np.ndarray,
+    tensor: TensorPlan,
+    base_step: float,
+    rounding: Rounding,
+    known: TensorStatistics,
+    mask: np.ndarray | None,
+) -> Grid:
+    """The grid of a factor or a residual, or of some rows of it. base_step: of the tensor (`base_step_of`)."""
+    config = _config(tensor, base_step, rounding, mask)
+    return _round(part, tensor, replace(config, options=_fitting(config.options, part.shape[1])), known)
+
+
+def _config(tensor: TensorPlan, base_step: float, rounding: Rounding, mask: np.ndarray | None) -> QuantConfig:
+    step = rounding.delta * base_step
+    return QuantConfig(
+        step, rounding.rate_weight, rounding.threads, rounding.code_lengths, tensor.options, mask
+    )
+
+
+def _round(weight: np.ndarray, tensor: TensorPlan, config: QuantConfig, known: TensorStatistics) -> Grid:
+    """The grid of a matrix by the tensor's method, or by rtn where its statistics are missing."""
+    quantizer = QUANTIZERS.get(_method_that_can(tensor.method, known))
+    if quantizer.info.name != tensor.method:
+        config = replace(config, options={})
     try:
-        grid = quantizer(weight, config, known)
-    except (NonFiniteError, UsageError) as exc:
+        return quantizer(weight, config, known)
+    except (NonFiniteError, ShapeError, UsageError) as exc:
         raise type(exc)(f"tensor {tensor.spec.name!r}: {exc}") from exc
-    return replace(grid, transposed=tensor.is_transposed)
 
 
-def matrix_of(array: np.ndarray, tensor: TensorPlan, rows: slice = slice(None)) -> np.ndarray:
-    """The tensor, or some rows of it, as a float32 matrix (rows, columns), C-contiguous."""
-    flat = array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
-    return np.ascontiguousarray((flat.T if tensor.is_transposed else flat)[rows], dtype=np.float32)
+def _fitting(options: Mapping[str, Any], columns: int) -> Mapping[str, Any]:
+    """The options without a group size that does not divide the columns of a factor."""
+    size = options.get("group_size")
+    if not size or columns % size == 0:
+        return options
+    return {name: value for name, value in options.items() if name != "group_size"}
 
 
-def _statistics_of(tensor: TensorPlan, statistics: Statistics) -> TensorStatistics:
-    if tensor.parameter is None or tensor.is_fixed:
-        return TensorStatistics()
-    return statistics.of(tensor.parameter)
+def _as_stored(array: np.ndarray, tensor: TensorPlan) -> np.ndarray:
+    """The elements in the type that the tensor is stored in.
+
+    Raises: NonFiniteError where finite elements are beyond that type.
+    """
+    spec = tensor.stored_spec
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(array).astype(DTYPES[spec.dtype][1])
+    lost = int((np.isfinite(np.asarray(array, np.float64)) & ~np.isfinite(stored.astype(np.float64))).sum())
+    if lost:
+        raise NonFiniteError(
+            f"tensor {spec.name!r}: {lost} elements are beyond the largest number of {spec.dtype}; cast to bfloat16, "
+            f"or give the step `targets` that leave it out"
+        )
+    return stored
 
 
-def _statistics_of_rows(known: TensorStatistics, rows: slice) -> TensorStatistics:
+def rows_known(known: TensorStatistics, rows: slice) -> TensorStatistics:
     """What is known about some rows alone: their steps stay, the feedback between rows goes."""
     if rows == slice(None):
         return known
@@ -138,7 +200,7 @@ def _method_that_can(method: str, known: TensorStatistics) -> str:
     return "rtn" if any(getattr(known, part) is None for part in needs) else method
 
 
-def _base_step(tensor: TensorPlan, statistics: Statistics, weight: np.ndarray) -> float:
+def base_step_of(tensor: TensorPlan, statistics: Statistics, weight: np.ndarray) -> float:
     """The measured step for delta = 1; if there is none, half of what a typical tensor of this scale has."""
     known = statistics.base_steps.get(tensor.parameter or "")
     if known is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,25 +14,29 @@ from tersor.calibrate.walk import is_small
 from tersor.errors import BudgetError, UsageError
 from tersor.planner.names import match_names
 from tersor.planner.purposes import PURPOSES
+from tersor.planner.treatments import LowRankChoice, PruneChoice, Treatment, known_of, treatment_of
 from tersor.quant import QUANTIZERS
-from tersor.quant.info import STATISTICS
-from tersor.recipe import DEFAULT_METHOD, TargetRule
+from tersor.recipe import DEFAULT_METHOD, Step, TargetRule
+from tersor.recipe.methods import default_method
 from tersor.registry import did_you_mean
 from tersor.types import FLOAT_DTYPES, TensorSpec
 
-# "keep" and "alias", or the name of a quantizer.
+# "keep", "alias" and "float", or the name of a quantizer.
 Method = str
+NOT_QUANTIZED = ("keep", "alias", "float")
 
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
     """One tensor's treatment.
 
-    method: a name of QUANTIZERS, "keep" (stored without loss), "alias" (stored once, as `target`).
+    method: a name of QUANTIZERS, "keep" (stored without loss), "alias" (stored once, as `target`), "float" (changed,
+        but not quantized: stored as floats).
     options: the method's own options (bits, group_size, ...); what is not given has the method's default.
     parameter: the model's name for it, which statistics go by; None if the model has no such parameter.
     is_fixed: its step does not follow the budget (small tensors).
     is_transposed: its matrix is the transpose of its last two dimensions.
+    prune, low_rank, cast: what is done to it beside quantization; cast: the dtype it is stored in.
     """
 
     spec: TensorSpec
@@ -43,10 +47,23 @@ class TensorPlan:
     is_transposed: bool = False
     target: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    prune: PruneChoice | None = None
+    low_rank: LowRankChoice | None = None
+    cast: str | None = None
 
     @property
     def is_quantized(self) -> bool:
-        return self.method not in ("keep", "alias")
+        return self.method not in NOT_QUANTIZED
+
+    @property
+    def is_pruned(self) -> bool:
+        """The matrix itself is pruned, before anything else."""
+        return self.prune is not None and not self.prune.of_residual
+
+    @property
+    def stored_spec(self) -> TensorSpec:
+        """The tensor as it stands in the archive."""
+        return self.spec if self.cast is None else replace(self.spec, dtype=self.cast)
 
     @property
     def follows_options(self) -> bool:
@@ -103,12 +120,24 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the recipe says about methods. rules: exceptions, the first that fits a tensor's name counts."""
+    """What the recipe says about methods. rules: exceptions, the first that fits a tensor's name counts.
+
+    steps: of a recipe, in their order; None: one that quantizes with `method` and `options`.
+    """
 
     method: str = DEFAULT_METHOD
     options: Mapping[str, Any] = field(default_factory=dict)
     rules: Sequence[TargetRule] = ()
     purpose: str = "storage"
+    steps: Sequence[Step] | None = None
+
+    def quantizer_of(self, name: str) -> tuple[str, Mapping[str, Any]] | None:
+        """(method, options) that the steps give a tensor; None if none of them quantizes it."""
+        if self.steps is None:
+            return self.method, self.options
+        fitting = (step for step in self.steps if step.kind == "quantize" and step.fits(name))
+        step = next(fitting, None)
+        return None if step is None else (step.method or default_method(self.purpose), step.method_options)
 
 
 def make_plan(
@@ -181,11 +210,46 @@ def _plan_tensor(
     rule = next((rule for rule in wishes.rules if fnmatchcase(spec.name, rule.match)), None)
     if rule is not None and rule.keep:
         return TensorPlan(spec, "keep", f"kept by the rule {rule.match!r}", parameter)
+    is_transposed = role is not None and role.is_transposed
+    shape = TensorPlan(spec, "keep", "", is_transposed=is_transposed).matrix_shape
+    treatment = treatment_of(spec, role, wishes.steps or (), shape, small=is_small(spec.shape))
+    return _with_treatment(_stored(spec, role, rule, wishes), treatment, is_transposed)
+
+
+def _stored(
+    spec: TensorSpec, role: ParameterRole | None, rule: TargetRule | None, wishes: Wishes
+) -> TensorPlan:
+    """What the tensor is stored as, pruned or not."""
+    parameter = role.name if role else None
+    quantizer = wishes.quantizer_of(spec.name)
+    if quantizer is None and (rule is None or rule.method is None):
+        if is_small(spec.shape) and parameter is not None:  # may be tuned
+            return TensorPlan(spec, "float", "small: stored as floats", parameter, is_fixed=True)
+        return TensorPlan(spec, "keep", "no step quantizes it", parameter)
     if is_small(spec.shape) and (rule is None or rule.method is None):
         return _small(spec, parameter, wishes.purpose)
     if wishes.purpose in PURPOSES and (why := PURPOSES[wishes.purpose].why_not(spec, role)):
         return TensorPlan(spec, "keep", why, parameter)
-    return _quantized(spec, role, rule, wishes)
+    return _quantized(spec, role, rule, quantizer, wishes.purpose)
+
+
+def _with_treatment(tensor: TensorPlan, treatment: Treatment, is_transposed: bool) -> TensorPlan:
+    """The plan with what is done beside quantization; a tensor that is changed is no longer kept."""
+    if not treatment.notes:
+        return tensor
+    reason = "; ".join([*([] if tensor.method == "keep" else [tensor.reason]), *treatment.notes])
+    parts = (treatment.prune, treatment.low_rank, treatment.cast)
+    if all(part is None for part in parts):
+        return replace(tensor, reason="; ".join([tensor.reason, *treatment.notes]))
+    return replace(
+        tensor,
+        method="float" if tensor.method == "keep" else tensor.method,
+        reason=reason,
+        is_transposed=is_transposed and tensor.method != "alias",
+        prune=treatment.prune,
+        low_rank=treatment.low_rank,
+        cast=None if tensor.is_quantized else treatment.cast,
+    )
 
 
 def _small(spec: TensorSpec, parameter: str | None, purpose: str) -> TensorPlan:
@@ -195,22 +259,27 @@ def _small(spec: TensorSpec, parameter: str | None, purpose: str) -> TensorPlan:
 
 
 def _quantized(
-    spec: TensorSpec, role: ParameterRole | None, rule: TargetRule | None, wishes: Wishes
+    spec: TensorSpec,
+    role: ParameterRole | None,
+    rule: TargetRule | None,
+    quantizer: tuple[str, Mapping[str, Any]] | None,
+    purpose: str,
 ) -> TensorPlan:
-    """A tensor that is quantized: with the rule's method, the recipe's, or what works without their statistics."""
-    method = wishes.method if rule is None or rule.method is None else rule.method
-    options = dict(wishes.options) if method == wishes.method else {}
+    """A tensor that is quantized: with the rule's method, the step's, or what works without their statistics."""
+    usual, given = quantizer or ("", {})
+    method = usual if rule is None or rule.method is None else rule.method
+    options = dict(given) if method == usual else {}
     options |= {} if rule is None else rule.options
     info = QUANTIZERS.get(method).info
     why = _what(role) if rule is None else f"{_what(role)}; rule {rule.match!r}"
-    if info.needs - _known_of(role):
-        missing = ", ".join(sorted(info.needs - _known_of(role)))
+    if info.needs - known_of(role):
+        missing = ", ".join(sorted(info.needs - known_of(role)))
         method = _WITHOUT_STATISTICS[info.budget]
         known = QUANTIZERS.get(method).info.options
         options = {name: value for name, value in options.items() if name in known}
         why += f"; no {missing} for {info.name}"
-    elif wishes.purpose in PURPOSES:
-        why += f"; {wishes.purpose}: {PURPOSES[wishes.purpose].what}"
+    elif purpose in PURPOSES:
+        why += f"; {purpose}: {PURPOSES[purpose].what}"
     is_transposed = role is not None and role.is_transposed
     parameter = None if role is None else role.name
     return TensorPlan(spec, method, why, parameter, is_transposed=is_transposed, options=options)
@@ -226,12 +295,3 @@ def _what(role: ParameterRole | None) -> str:
     if role.kind == "other":
         return "neither linear nor embedding: no input statistics"
     return "token embedding" if role.kind == "embedding" and role.is_vocabulary else role.kind
-
-
-def _known_of(role: ParameterRole | None) -> frozenset[str]:
-    """The statistics that calibration can collect for a parameter."""
-    if role is None or role.kind == "other":
-        return frozenset()
-    if role.kind == "embedding":
-        return frozenset({"factor", "hessian", "row_weights"})
-    return STATISTICS

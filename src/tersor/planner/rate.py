@@ -9,8 +9,11 @@ import numpy as np
 from tersor.calibrate.statistics import Statistics
 from tersor.layouts.grid import Grid
 from tersor.layouts.grid_tables import count_codes
-from tersor.planner.execute import ReadTensor, quantize_tensor
+from tersor.planner.execute import ReadTensor, Rounding, base_step_of, quantize_matrix, round_part
+from tersor.planner.factor_samples import FactorSample, factor_samples, sampled
+from tersor.planner.float_size import float_bytes
 from tersor.planner.plan import Plan, TensorPlan
+from tersor.planner.pruned import matrix_of
 from tersor.quant.classes import exponent_bits
 from tersor.quant.code_lengths import FIRST_CLASS, N_CLASSES, REACH, CodeLengths, fitted_lengths
 
@@ -134,37 +137,44 @@ class SizeEstimator:
         self._read, self._plan, self._statistics = read, plan, statistics
         self._threads, self._rate_weight, self._sample_elements = threads, rate_weight, sample_elements
         self.code_lengths: CodeLengths | None = None
+        self._factors: dict[int, tuple[float, list[FactorSample]]] = {}
 
     def __call__(self, delta: float) -> float:
         """Estimated bytes at `delta`."""
         meter = RateMeter()
         fixed = float(BYTES_PER_FILE)
-        for tensor in self._plan.tensors:
+        rounding = Rounding(delta, self._rate_weight, self._threads, self.code_lengths)
+        for number, tensor in enumerate(self._plan.tensors):
             fixed += BYTES_PER_TENSOR + len(tensor.spec.name) / 3
-            if tensor.method == "keep":
-                fixed += tensor.spec.n_bytes
+            if tensor.method in ("keep", "float"):
+                fixed += float_bytes(tensor)
+            elif tensor.low_rank is not None:
+                fixed += self._add_factors(meter, number, tensor, rounding)
             elif tensor.is_quantized:
-                meter.add(*self._sample(tensor, delta))
+                meter.add(*self._sample(tensor, rounding))
         self.code_lengths = meter.code_lengths()
         return fixed + meter.n_bytes()
 
-    def _sample(self, tensor: TensorPlan, delta: float) -> tuple[Grid, float]:
+    def _sample(self, tensor: TensorPlan, rounding: Rounding) -> tuple[Grid, float]:
         """The grid of evenly spaced rows, and how many rows each stands for."""
-        n_rows, n_columns = tensor.matrix_shape
-        wanted = max(MIN_SAMPLE_ROWS, self._sample_elements // max(1, n_columns))
-        stride = max(1, n_rows // wanted)
-        rows = slice(stride // 2, None, stride) if stride > 1 else slice(None)
-        grid = quantize_tensor(
-            self._read,
-            tensor,
-            self._statistics,
-            delta,
-            threads=self._threads,
-            rate_weight=self._rate_weight,
-            code_lengths=self.code_lengths,
-            rows=rows,
-        )
-        return grid, n_rows / len(range(*rows.indices(n_rows)))
+        rows, share = sampled(*tensor.matrix_shape, self._sample_elements, MIN_SAMPLE_ROWS)
+        weight = matrix_of(self._read(tensor.spec.name), tensor, rows)
+        return quantize_matrix(weight, tensor, self._statistics, rounding, rows=rows), share
+
+    def _add_factors(self, meter: RateMeter, number: int, tensor: TensorPlan, rounding: Rounding) -> float:
+        """Count the codes of the factors; return the bytes of their index entries.
+
+        They are made at the first estimate, and rounded anew at each.
+        """
+        if number not in self._factors:
+            weight = matrix_of(self._read(tensor.spec.name), tensor)
+            samples = factor_samples(weight, tensor, self._statistics, rounding, self._sample_elements)
+            self._factors[number] = base_step_of(tensor, self._statistics, weight), samples
+        base_step, samples = self._factors[number]
+        for part in samples:
+            grid = round_part(part.matrix, tensor, base_step, rounding, part.known, part.mask)
+            meter.add(grid, part.share)
+        return len(samples) * (BYTES_PER_TENSOR + len(tensor.spec.name) / 3)
 
 
 def estimate_bytes(

@@ -42,6 +42,7 @@ _GROUP_SIZE = 128
             "error_feedback": feedback_option(),
         },
         targets=frozenset({"storage", "cpu"}),
+        keeps_zeros=True,
     )
 )
 def quantize_awq(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
@@ -73,6 +74,7 @@ def quantize_awq(weight: np.ndarray, config: QuantConfig, stats: TensorStatistic
         factor=factor,
         column_exponents=scaling.exponents,
         keep_scales=not options["clip"],
+        mask=config.mask,
     )
 
 

@@ -27,6 +27,8 @@ class QuantConfig:
     threads: >= 1; changes speed only.
     code_lengths: bits of a code by class, from an earlier pass; None: a built-in prior.
     options: the method's own, checked against its MethodInfo.
+    mask: bool, like the weight; False: the place decodes to exactly 0 (a pruned weight), and its error is passed on
+        like any other. Only methods whose `info.keeps_zeros` is true take one. None: no place is forced.
     """
 
     step: float
@@ -34,6 +36,7 @@ class QuantConfig:
     threads: int = 1
     code_lengths: CodeLengths | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    mask: np.ndarray | None = None
 
     def rate_weight_or(self, default: float) -> float:
         """The rate weight, or the method's own if none was given."""
@@ -90,6 +93,8 @@ def check_arguments(weight: np.ndarray, config: QuantConfig, stats: TensorStatis
         raise UsageError(f"rate_weight must be in 0..10, got {config.rate_weight}")
     if config.threads < 1:
         raise UsageError(f"threads must be >= 1, got {config.threads}")
+    if config.mask is not None:
+        check_mask(config.mask, weight.shape)
     rows, columns = weight.shape
     shapes = {
         "factor": (columns, columns),
@@ -103,3 +108,11 @@ def check_arguments(weight: np.ndarray, config: QuantConfig, stats: TensorStatis
         part = getattr(stats, name)
         if part is not None and part.shape != shape:
             raise ShapeError(f"{name} has shape {part.shape}, a weight of shape {weight.shape} needs {shape}")
+
+
+def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise unless a mask is bool and of the weight's shape."""
+    if mask.dtype != np.bool_ or mask.shape != shape:
+        raise ShapeError(
+            f"a mask of {mask.dtype} and shape {mask.shape}; a weight of shape {shape} needs bool of that shape"
+        )

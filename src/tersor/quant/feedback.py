@@ -18,12 +18,17 @@ _RATIOS = np.array([1.0, 0.71, 0.84, 1.19, 1.41, 1.68, 2.0, 2.83, 4.0, 5.66, 8.0
 
 
 def round_to_alphabet(
-    weight: np.ndarray, alphabet: Alphabet, groups: GroupScales, factor: np.ndarray | None = None
+    weight: np.ndarray,
+    alphabet: Alphabet,
+    groups: GroupScales,
+    factor: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray:
     """Codes (int32) of weight in the alphabet scaled by `groups`.
 
     factor: upper triangular U with H^-1 = U'U. Then the error e of column j, over U_jj, moves column k > j by -e U_jk;
         codes are clipped to the alphabet and the error of the clipped code is what is passed on.
+    mask: bool, like weight; where it is False the code is that of the value 0, which the alphabet must hold.
     Source: Frantar et al. 2022, arXiv:2210.17323; scales are of the weights before any feedback ("static groups").
     """
     codes = np.empty(weight.shape, np.int32)
@@ -34,14 +39,18 @@ def round_to_alphabet(
         scales, zeros = groups.spread(rows)
         part = np.ldexp(weight[rows], -groups.octaves) if groups.octaves else weight[rows]
         if factor is None:
-            codes[rows] = alphabet.nearest(units_of(part, scales, zeros))
+            codes[rows] = _nearest(units_of(part, scales, zeros), alphabet, zeros, _rows_of(mask, rows))
         else:
-            codes[rows] = _with_feedback(part, alphabet, scales, zeros, factor)[0]
+            codes[rows] = _with_feedback(part, alphabet, scales, zeros, factor, _rows_of(mask, rows))[0]
     return codes
 
 
 def scales_for_feedback(
-    weight: np.ndarray, alphabet: Alphabet, groups: GroupScales, factor: np.ndarray
+    weight: np.ndarray,
+    alphabet: Alphabet,
+    groups: GroupScales,
+    factor: np.ndarray,
+    mask: np.ndarray | None = None,
 ) -> GroupScales:
     """All scales times the one ratio that makes the error after feedback, tr(E H E'), least on a sample of rows.
 
@@ -52,15 +61,33 @@ def scales_for_feedback(
     sample = replace(groups, scales=groups.scales[rows], zero_points=groups.zero_points[rows])
     losses = [
         _with_feedback(
-            weight[rows], alphabet, *replace(sample, scales=sample.scales * ratio).spread(slice(None)), factor
+            weight[rows],
+            alphabet,
+            *replace(sample, scales=sample.scales * ratio).spread(slice(None)),
+            factor,
+            _rows_of(mask, rows),
         )[1]
         for ratio in _RATIOS
     ]
     return replace(groups, scales=groups.scales * _RATIOS[int(np.argmin(losses))])
 
 
+def _rows_of(mask: np.ndarray | None, rows: slice) -> np.ndarray | None:
+    return None if mask is None else mask[rows]
+
+
+def _nearest(units: np.ndarray, alphabet: Alphabet, zeros: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    codes = alphabet.nearest(units)
+    return codes if mask is None else np.where(mask, codes, alphabet.nearest(zeros))
+
+
 def _with_feedback(
-    weight: np.ndarray, alphabet: Alphabet, scales: np.ndarray, zeros: np.ndarray, factor: np.ndarray
+    weight: np.ndarray,
+    alphabet: Alphabet,
+    scales: np.ndarray,
+    zeros: np.ndarray,
+    factor: np.ndarray,
+    mask: np.ndarray | None = None,
 ) -> tuple[np.ndarray, float]:
     """Codes, and tr(E H E') of their error E."""
     # Transposed, so that a column is one run of memory.
@@ -70,7 +97,8 @@ def _with_feedback(
         stop = min(start + _COLUMNS_AT_ONCE, len(left))
         errors = np.empty((stop - start, left.shape[1]), np.float32)
         for j in range(start, stop):
-            codes[j] = alphabet.nearest(units_of(left[j], scales[j], zeros[j]))
+            kept = None if mask is None else mask[:, j]
+            codes[j] = _nearest(units_of(left[j], scales[j], zeros[j]), alphabet, zeros[j], kept)
             rounded = (alphabet.levels(codes[j]) - zeros[j]) * scales[j]
             error = errors[j - start] = (left[j] - rounded) / factor[j, j]
             left[j + 1 : stop] -= factor[j, j + 1 : stop, None] * error

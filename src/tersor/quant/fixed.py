@@ -74,6 +74,7 @@ def _max_code_option() -> Option:
             "error_feedback": feedback_option(),
         },
         targets=frozenset({"storage", "cpu", "gguf", "vllm"}),
+        keeps_zeros=True,
     )
 )
 def quantize_fixed(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
@@ -95,13 +96,21 @@ def quantize_fixed(weight: np.ndarray, config: QuantConfig, stats: TensorStatist
     if _has_one_step(options, weight.shape[1]):
         groups = _one_group(weight.shape, *_step_of_tensor(weight, alphabet, options, stats))
         if factor is not None and not keep:
-            groups = scales_for_feedback(weight, alphabet, groups, factor)
-        codes = round_to_alphabet(weight, alphabet, groups, factor)
+            groups = scales_for_feedback(weight, alphabet, groups, factor, config.mask)
+        codes = round_to_alphabet(weight, alphabet, groups, factor, config.mask)
         return grid_of_one_step(codes, alphabet, *_step_of_group(groups))
     wanted = options["group_size"] if options["granularity"] == "group" else ROW
     size = columns_per_scale(weight.shape[1], wanted, _GROUP_SIZE)
     groups = _scales(weight, size, alphabet, options, column_weights(stats, weight.shape[1]))
-    return grid_of_groups(weight, alphabet, groups, options["scale_dtype"], factor=factor, keep_scales=keep)
+    return grid_of_groups(
+        weight,
+        alphabet,
+        groups,
+        options["scale_dtype"],
+        factor=factor,
+        keep_scales=keep,
+        mask=config.mask,
+    )
 
 
 def fixed_options(config: QuantConfig) -> dict[str, Any]:

@@ -92,18 +92,20 @@ def grid_of_groups(
     factor: np.ndarray | None = None,
     column_exponents: np.ndarray | None = None,
     keep_scales: bool = False,
+    mask: np.ndarray | None = None,
 ) -> Grid:
     """The Grid of weight in `alphabet`, with these scales rounded to scale_dtype first.
 
     keep_scales: else with a factor all scales are first multiplied by the ratio that suits the feedback.
     column_exponents: int16 quarter octaves that values are multiplied with after their scale; weight, groups and
         factor are those of the weight before that.
+    mask: as in `round_to_alphabet`.
     Guarantee without a factor: a code is the nearest one to its weight for the scales as stored.
     """
     if factor is not None and not keep_scales:
-        groups = scales_for_feedback(weight, alphabet, groups, factor)
+        groups = scales_for_feedback(weight, alphabet, groups, factor, mask)
     groups = groups.stored(scale_dtype)
-    codes = round_to_alphabet(weight, alphabet, groups, factor)
+    codes = round_to_alphabet(weight, alphabet, groups, factor, mask)
     rows, columns = weight.shape
     row_classes, column_classes = alphabet_classes(codes, _sizes(codes, alphabet, groups), alphabet)
     return Grid(

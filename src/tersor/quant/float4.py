@@ -41,9 +41,16 @@ def float4_options(scales: tuple[str, ...]) -> dict[str, Option]:
 
 
 def quantize_float4(
-    weight: np.ndarray, levels: Levels, options: Mapping[str, Any], stats: TensorStatistics
+    weight: np.ndarray,
+    levels: Levels,
+    options: Mapping[str, Any],
+    stats: TensorStatistics,
+    mask: np.ndarray | None = None,
 ) -> Grid:
-    """The Grid of the levels nearest to weight / scale, with the scales that the options ask for."""
+    """The Grid of the levels nearest to weight / scale, with the scales that the options ask for.
+
+    mask: False where the value shall be 0, which is one of the levels.
+    """
     columns = weight.shape[1]
     groups = absmax_scales(weight, columns_per_scale(columns, options["group_size"], _GROUP_SIZE), levels)
     if options["scale"] == "mse":
@@ -52,4 +59,6 @@ def quantize_float4(
         groups = power_of_two_scales(groups, levels)
     factor = feedback_factor(stats, options["error_feedback"])
     keep = options["scale"] != "mse"
-    return grid_of_groups(weight, levels, groups, options["scale_dtype"], factor=factor, keep_scales=keep)
+    return grid_of_groups(
+        weight, levels, groups, options["scale_dtype"], factor=factor, keep_scales=keep, mask=mask
+    )

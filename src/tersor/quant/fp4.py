@@ -26,6 +26,7 @@ FP4_LEVELS = Levels(
         summary="4-bit floats (E2M1) times a scale per group; MXFP4 with group_size 32 and scale power_of_two",
         options=float4_options(("absmax", "mse", "power_of_two")),
         targets=frozenset({"storage", "gguf"}),
+        keeps_zeros=True,
     )
 )
 def quantize_fp4(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
@@ -35,4 +36,5 @@ def quantize_fp4(weight: np.ndarray, config: QuantConfig, stats: TensorStatistic
     Of the 16 bit patterns of E2M1 two are zero, so there are 15 levels.
     """
     check_arguments(weight, config, stats)
-    return quantize_float4(weight, FP4_LEVELS, quantize_fp4.info.resolve(config.options), stats)
+    options = quantize_fp4.info.resolve(config.options)
+    return quantize_float4(weight, FP4_LEVELS, options, stats, config.mask)

@@ -17,6 +17,7 @@ from tersor.quant.steps import quarter_octaves
     MethodInfo(
         name="gptq",
         budget="step",
+        keeps_zeros=True,
         source="Frantar et al. 2022, arXiv:2210.17323; column steps: WaterSIC, arXiv:2603.04956",
         summary="column after column with error feedback, unbounded codes, one step per column",
         needs=frozenset({"factor"}),

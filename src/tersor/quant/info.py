@@ -40,6 +40,7 @@ class MethodInfo:
     budget: "step": finer with `QuantConfig.step`, so one global step sets the size; "options": they do.
     needs: the parts of TensorStatistics (STATISTICS) without which it raises; what it merely profits from is not here.
     targets: who can compute from what it makes (TARGETS); "storage" is every loader of tersor.
+    keeps_zeros: takes `QuantConfig.mask` and decodes to exactly 0 where it is False; others refuse a mask.
     source: where it was published. summary: one line.
     """
 
@@ -50,6 +51,7 @@ class MethodInfo:
     options: Mapping[str, Option] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     targets: frozenset[str] = frozenset({"storage"})
+    keeps_zeros: bool = False
 
     def __post_init__(self) -> None:
         for kind, given, known in (("needs", self.needs, STATISTICS), ("targets", self.targets, TARGETS)):
@@ -58,16 +60,21 @@ class MethodInfo:
 
     def resolve(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Every option's value: those given, checked, over the defaults. Raises: UsageError naming the option."""
-        for name, value in options.items():
-            if name not in self.options:
-                known = ", ".join(self.options) or "none"
-                raise UsageError(
-                    f"method {self.name!r} has no option {name!r}{did_you_mean(name, self.options)} "
-                    f"Options: {known}."
-                )
-            if needed := self.options[name].check(value):
-                raise UsageError(f"method {self.name!r}: option {name}={value!r} needs {needed}")
-        return {name: options.get(name, option.default) for name, option in self.options.items()}
+        return resolve_options(f"method {self.name!r}", self.options, options)
+
+
+def resolve_options(owner: str, known: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the value of every known option: the one given, checked, or its default.
+
+    owner: names the method in errors. Raises: UsageError naming the option, and the nearest if it is unknown.
+    """
+    for name, value in given.items():
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise UsageError(f"{owner} has no option {name!r}{did_you_mean(name, known)} Options: {names}.")
+        if needed := known[name].check(value):
+            raise UsageError(f"{owner}: option {name}={value!r} needs {needed}")
+    return {name: given.get(name, option.default) for name, option in known.items()}
 
 
 class Method:
@@ -81,6 +88,11 @@ class Method:
         self.info = info
 
     def __call__(self, weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
+        if config.mask is not None and not self.info.keeps_zeros:
+            raise UsageError(
+                f"method {self.info.name!r} cannot keep pruned weights at zero; use one that can "
+                "(two_sided, gptq, rtn, fixed), or do not prune this tensor"
+            )
         return self._function(weight, config, stats)
 
 

@@ -31,6 +31,7 @@ NF4_LEVELS = Levels(
         source="Dettmers et al. 2023, arXiv:2305.14314 (QLoRA)",
         summary="4 bits: quantiles of a normal distribution times a scale per group",
         options=float4_options(("absmax", "mse")),
+        keeps_zeros=True,
     )
 )
 def quantize_nf4(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
@@ -39,4 +40,5 @@ def quantize_nf4(weight: np.ndarray, config: QuantConfig, stats: TensorStatistic
     The scales are those of the paper's first quantization; they are stored in 16 bits instead of being quantized again.
     """
     check_arguments(weight, config, stats)
-    return quantize_float4(weight, NF4_LEVELS, quantize_nf4.info.resolve(config.options), stats)
+    options = quantize_nf4.info.resolve(config.options)
+    return quantize_float4(weight, NF4_LEVELS, options, stats, config.mask)

@@ -27,7 +27,7 @@ def round_to_grid(
 ) -> Grid:
     """Round `weight` to integers times 2**((row + column) / 4), with error feedback if there is a factor.
 
-    row_exponents, column_exponents: int16 (rows,), (columns,).
+    row_exponents, column_exponents: int16 (rows,), (columns,). Codes are 0 where config.mask is False.
     Guarantee without a factor and with rate_weight = 0: |weight - dense| <= step / 2, up to float32 rounding.
     """
     row_steps, column_steps = steps_of(row_exponents), steps_of(column_exponents)
@@ -43,6 +43,7 @@ def round_to_grid(
             _dead_zones(column_classes, 1.0),
             codes,
             config.threads,
+            contiguous_mask(config.mask),
         )
     except ValueError as exc:
         raise UsageError(
@@ -51,6 +52,11 @@ def round_to_grid(
         ) from exc
     row_classes, column_classes = choose_classes(codes, row_classes, column_classes)
     return Grid(codes, row_exponents, column_exponents, row_classes, column_classes)
+
+
+def contiguous_mask(mask: np.ndarray | None) -> np.ndarray | None:
+    """A mask as the compiled loops take it."""
+    return None if mask is None else np.ascontiguousarray(mask)
 
 
 def _dead_zones(classes: np.ndarray, scale: float) -> np.ndarray:

@@ -19,6 +19,7 @@ SMALL_STEPS_PER_RMS = 256
     MethodInfo(
         name="rtn",
         budget="step",
+        keeps_zeros=True,
         source="textbook uniform quantization",
         summary="every weight to the nearest multiple of its step",
     )

@@ -25,6 +25,7 @@ from tersor.quant.info import MethodInfo, describes, integer, number
             "scale_dtype": scale_dtype_option(),
         },
         targets=frozenset({"storage", "cpu"}),
+        keeps_zeros=True,
     )
 )
 def quantize_smoothquant(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
@@ -43,7 +44,12 @@ def quantize_smoothquant(weight: np.ndarray, config: QuantConfig, stats: TensorS
     scaled = scaling.weight(weight)
     groups = absmax_scales(scaled, max(weight.shape[1], 1), alphabet)
     return grid_of_groups(
-        scaled, alphabet, groups, options["scale_dtype"], column_exponents=scaling.exponents
+        scaled,
+        alphabet,
+        groups,
+        options["scale_dtype"],
+        column_exponents=scaling.exponents,
+        mask=config.mask,
     )
 
 

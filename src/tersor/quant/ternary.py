@@ -38,6 +38,7 @@ TWN_THRESHOLD = 0.7  # of the mean magnitude
             "error_feedback": feedback_option(),
         },
         targets=frozenset({"storage", "cpu", "gguf"}),
+        keeps_zeros=True,
     )
 )
 def quantize_ternary(weight: np.ndarray, config: QuantConfig, stats: TensorStatistics) -> Grid:
@@ -58,7 +59,9 @@ def quantize_ternary(weight: np.ndarray, config: QuantConfig, stats: TensorStati
         scales[part] = magnitude(np.abs(weight[part]).reshape(-1, columns // size, size), weights)
     groups = GroupScales(size, scales, np.zeros(scales.shape, np.int32))
     factor = feedback_factor(stats, options["error_feedback"])
-    return grid_of_groups(weight, Integers(-1, 1), groups, options["scale_dtype"], factor=factor)
+    return grid_of_groups(
+        weight, Integers(-1, 1), groups, options["scale_dtype"], factor=factor, mask=config.mask
+    )
 
 
 def _optimal(magnitudes: np.ndarray, weights: np.ndarray) -> np.ndarray:

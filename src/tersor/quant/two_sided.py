@@ -11,6 +11,7 @@ from tersor.quant.base import QuantConfig, TensorStatistics, check_arguments
 from tersor.quant.classes import choose_classes, expected_classes
 from tersor.quant.code_lengths import FIRST_CLASS, CodeLengths, prior_lengths
 from tersor.quant.info import MethodInfo, boolean, describes
+from tersor.quant.rounding import contiguous_mask
 from tersor.quant.rtn import row_step_exponents
 from tersor.quant.steps import dithered_quarter_octaves, quarter_octaves, steps_of
 
@@ -25,6 +26,7 @@ _NO_FACTOR = np.zeros((0, 0), np.float32)
 INFO = MethodInfo(
     name="two_sided",
     budget="step",
+    keeps_zeros=True,
     source="YAQA, arXiv:2505.22988 (two-sided); WaterSIC, arXiv:2603.04956 (column steps); trellis: VVC, H.266",
     summary="error feedback along columns and rows, steps per row and column, trellis codes, rate-distortion rounding",
     options={
@@ -42,7 +44,8 @@ def quantize_two_sided(weight: np.ndarray, config: QuantConfig, stats: TensorSta
     With H^-1 = U'U (stats.factor) and G^-1 = LL' (stats.row_factor), element (i, j) has the step
     config.step * L_ii * U_jj, which makes every code's error cost the same in tr(G D H D'). Of the codes nearby, the
     one of least squared error + rate weight * bits is taken. Without a part of the statistics its feedback is left
-    out; stats.row_weights then set the row steps. Codes are never clipped.
+    out; stats.row_weights then set the row steps. Codes are never clipped. Where config.mask is False the code is 0
+    and its error is passed on like any other: pruning and quantization make up for each other.
     Options: trellis. Its state restarts every 256 rows of a column, of wide matrices every 128, so that blocks decode
     alone.
     """
@@ -70,6 +73,7 @@ def quantize_two_sided(weight: np.ndarray, config: QuantConfig, stats: TensorSta
             _run_rows(columns),
             codes,
             config.threads,
+            contiguous_mask(config.mask),
         )
     except ValueError as exc:
         raise UsageError(

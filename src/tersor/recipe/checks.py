@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tersor.errors import UsageError
+from tersor.recipe.latency import LATENCY_FORMS, parse_latency
 from tersor.recipe.loss import METRICS, check_metric, parse_loss
 from tersor.recipe.methods import PURPOSES, default_method, method_problem, option_problems
+from tersor.recipe.problem import Path, Problem
 from tersor.recipe.size import SIZE_FORMS, parse_size
+from tersor.recipe.step_checks import steps_problems
 from tersor.registry import did_you_mean
 
 MAX_SEED = 2**32 - 1
@@ -16,9 +19,8 @@ MAX_RULES = 1000
 SWITCHES = ("auto", "on", "off")
 RULE_KEYS = ("match", "method", "options", "keep")
 
-# ("targets", 0, "options", "bits"): where a value stands.
-Path = tuple[object, ...]
-Problem = tuple[Path, str]
+# Programs whose speed cannot be measured here.
+ELSEWHERE = ("gguf", "vllm")
 
 
 def problems(values: Mapping[str, object]) -> list[Problem]:
@@ -60,6 +62,24 @@ def _check_max_loss(values: Mapping[str, object]) -> Iterator[Problem]:
         parse_loss(value, metric if metric in METRICS else None)
     except UsageError as exc:
         yield ("max_loss",), str(exc)
+
+
+def _check_max_latency(values: Mapping[str, object]) -> Iterator[Problem]:
+    value, purpose = values["max_latency"], values.get("for")
+    if value is None:
+        return
+    if not isinstance(value, str):
+        yield ("max_latency",), f"max_latency: needs text, got {value!r}. A latency is {LATENCY_FORMS}"
+        return
+    try:
+        parse_latency(value)
+    except UsageError as exc:
+        yield ("max_latency",), str(exc)
+    if purpose in ELSEWHERE:
+        yield (
+            ("max_latency",),
+            f"max_latency: what is made for {purpose} runs elsewhere, and its time cannot be measured here",
+        )
 
 
 def _check_metric(values: Mapping[str, object]) -> Iterator[Problem]:
@@ -161,9 +181,11 @@ FIELDS: dict[str, Callable[[Mapping[str, object]], Iterator[Problem]]] = {
     "size": _check_size,
     "max_loss": _check_max_loss,
     "metric": _check_metric,
+    "max_latency": _check_max_latency,
     "for": _one_of("for", PURPOSES),
     "method": _check_method,
     "options": _check_options,
+    "steps": steps_problems,
     "targets": _check_targets,
     "drift": _one_of("drift", SWITCHES),
     "tune": _one_of("tune", SWITCHES),

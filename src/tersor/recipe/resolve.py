@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from tersor.recipe.methods import default_method
 from tersor.recipe.model import Recipe, make_recipe
 from tersor.recipe.size import SIZE_FORMS
 from tersor.recipe.text import parse_recipe
+from tersor.registry import did_you_mean
 
 MAX_RECIPE_BYTES = 1 << 20
+SUFFIX = ".yaml"
 
 
 def resolve_recipe(
@@ -23,6 +26,7 @@ def resolve_recipe(
     size: str | None = None,
     max_loss: str | None = None,
     metric: str | None = None,
+    max_latency: str | None = None,
     purpose: str | None = None,
     method: str | None = None,
     calibration: str | Path | None = None,
@@ -30,8 +34,8 @@ def resolve_recipe(
 ) -> Recipe:
     """Return the recipe to run: what `recipe` says, replaced by each argument that is not None.
 
-    recipe: a Recipe, a mapping with its fields, or the path of a YAML file. A size replaces the recipe's max_loss,
-    and the other way round. Without a method the one that suits `for` is taken.
+    recipe: a Recipe, a mapping with its fields, the path of a YAML file, or the name of a shipped recipe. A size
+    replaces the recipe's max_loss, and the other way round. Without a method the one that suits `for` is taken.
     Raises: RecipeError (also when neither size nor max_loss is given).
     """
     values = _values_of(recipe)
@@ -39,6 +43,7 @@ def resolve_recipe(
         "size": size,
         "max_loss": max_loss,
         "metric": metric,
+        "max_latency": max_latency,
         "for": purpose,
         "method": method,
         "seed": seed,
@@ -49,7 +54,8 @@ def resolve_recipe(
     if max_loss is not None and size is None:
         values.pop("size", None)
     values |= {name: value for name, value in given.items() if value is not None}
-    values.setdefault("method", default_method(values.get("for")))
+    if not values.get("steps"):
+        values.setdefault("method", default_method(values.get("for")))
     made = make_recipe(values)
     _check_budget(made)
     return made
@@ -59,7 +65,9 @@ def _check_budget(recipe: Recipe) -> None:
     """Raise RecipeError if nothing says how large the result may be."""
     if recipe.size is not None or recipe.max_loss is not None:
         return
-    methods = [recipe.method, *(rule.method for rule in recipe.targets if rule.method is not None)]
+    steps = recipe.of_kind("quantize")
+    methods = [step.method or default_method(recipe.purpose) for step in steps]
+    methods += [rule.method for rule in recipe.targets if rule.method is not None]
     unbounded = [method for method in methods if QUANTIZERS.get(method).info.budget == "step"]
     if unbounded:
         raise RecipeError(
@@ -68,22 +76,52 @@ def _check_budget(recipe: Recipe) -> None:
         )
 
 
-def read_recipe(path: str | Path) -> dict[str, Any]:
-    """Return the checked fields of a YAML recipe; `calibration` is made relative to the recipe's folder.
+def shipped_recipes() -> dict[str, str]:
+    """The recipes that come with the package: name -> YAML text."""
+    items = [
+        item for item in files("tersor.recipe").joinpath("shipped").iterdir() if item.name.endswith(SUFFIX)
+    ]
+    found = {item.name.removesuffix(SUFFIX): item.read_text(encoding="utf-8") for item in items}
+    return dict(sorted(found.items()))
 
-    Raises: RecipeError with line and column of every problem; UsageError if the file cannot be read.
+
+def recipe_text(name: str | Path) -> tuple[bytes, Path | None]:
+    """(the text, its folder) of a recipe file, or (the text, None) of a shipped recipe.
+
+    A file of that name wins over a shipped recipe. Raises: UsageError naming the nearest shipped one.
     """
-    path = Path(path)
+    path = Path(name)
+    shipped = shipped_recipes() if not path.exists() else {}
+    if str(name) in shipped:
+        return shipped[str(name)].encode(), None
+    if path.is_dir():
+        raise UsageError(f"recipe {name}: is a directory; a recipe is a YAML file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_RECIPE_BYTES + 1)
+    except FileNotFoundError as exc:
+        near = did_you_mean(str(name), shipped)
+        raise UsageError(
+            f"recipe {name}: no such file, and no recipe of that name comes with tersor{near} "
+            "`tersor recipe list` shows those"
+        ) from exc
     except OSError as exc:
         raise UsageError(f"recipe {path}: cannot be read: {exc.strerror}") from exc
     if len(data) > MAX_RECIPE_BYTES:
         raise RecipeError(f"{path}: more than {MAX_RECIPE_BYTES} bytes; a recipe is a short YAML file")
-    values = parse_recipe(data, str(path))
-    if isinstance(values.get("calibration"), str):
-        values["calibration"] = str(path.parent / str(values["calibration"]))
+    return data, path.parent
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """Return the checked fields of a YAML recipe, or of the shipped recipe of that name.
+
+    `calibration` is made relative to the recipe's folder, and must exist.
+    Raises: RecipeError with line and column of every problem; UsageError if the file cannot be read.
+    """
+    data, folder = recipe_text(path)
+    values = parse_recipe(data, str(path), folder=folder)
+    if folder is not None and isinstance(values.get("calibration"), str):
+        values["calibration"] = str(folder / str(values["calibration"]))
     return values
 
 

@@ -6,9 +6,12 @@ from typing import Any
 
 from tersor.quant import QUANTIZERS
 from tersor.recipe.checks import MAX_RULES, MAX_SEED, SWITCHES
+from tersor.recipe.kinds import KINDS, StepKind
+from tersor.recipe.latency import LATENCY_FORMS
 from tersor.recipe.loss import LOSS_FORMS, METRICS
-from tersor.recipe.methods import DEFAULT_METHOD, PURPOSES
+from tersor.recipe.methods import DEFAULT_METHOD, PURPOSES, methods_of
 from tersor.recipe.size import SIZE_FORMS
+from tersor.recipe.step_checks import MAX_STEPS
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -40,9 +43,15 @@ def recipe_schema() -> dict[str, Any]:
             "size": {"type": "string", "description": SIZE_FORMS},
             "max_loss": {"type": ["string", "number"], "description": LOSS_FORMS},
             "metric": {"enum": list(METRICS), "description": "what max_loss measures"},
+            "max_latency": {"type": "string", "description": LATENCY_FORMS},
             "for": {"enum": list(PURPOSES), "default": "storage", "description": "what shall run the result"},
             "method": method,
             "options": options,
+            "steps": {
+                "type": "array",
+                "maxItems": MAX_STEPS,
+                "items": {"oneOf": [_step(k) for k in KINDS.values()]},
+            },
             "targets": {"type": "array", "maxItems": MAX_RULES, "items": rule},
             "drift": switch
             | {"description": "drift correction; auto: at about 2 bits per parameter and less"},
@@ -50,7 +59,34 @@ def recipe_schema() -> dict[str, Any]:
             "calibration": {"type": ["string", "null"], "description": "text file, relative to the recipe"},
             "seed": {"type": "integer", "minimum": 0, "maximum": MAX_SEED, "default": 0},
         },
-        "not": {"required": ["size", "max_loss"]},
+        "allOf": [
+            {"not": {"required": ["size", "max_loss"]}},
+            {"not": {"required": ["steps", "method"]}},
+            {"not": {"required": ["steps", "options"]}},
+        ],
+    }
+
+
+def _step(kind: StepKind) -> dict[str, Any]:
+    """The schema of one kind of step."""
+    options: dict[str, Any] = {name: {"description": o.help} for name, o in kind.options.items()}
+    for name, option in kind.options.items():
+        if option.default is not None:
+            options[name]["default"] = option.default
+    if kind.has_method:
+        options |= {"method": {"enum": methods_of(kind.name).names()}, "options": {"type": "object"}}
+    body: dict[str, Any] = {"type": ["object", "null"], "additionalProperties": False, "properties": options}
+    if kind.one_of:
+        body["oneOf"] = [{"required": [name]} for name in kind.one_of]
+    beside: dict[str, Any] = {"evaluate": {"enum": list(METRICS), "description": "measured after the step"}}
+    if kind.per_tensor:
+        beside["targets"] = {"type": "string", "description": "glob pattern of tensor names"}
+    return {
+        "type": "object",
+        "description": kind.summary,
+        "additionalProperties": False,
+        "required": [kind.name],
+        "properties": {kind.name: body, **beside},
     }
 
 

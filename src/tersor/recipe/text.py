@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from tersor.errors import RecipeError
-from tersor.recipe.checks import FIELDS, Path, Problem, problems, unknown_key
+from tersor.recipe.checks import FIELDS, problems, unknown_key
+from tersor.recipe.problem import Path, Problem
 
 if TYPE_CHECKING:
     import yaml
 
 _INTEGER = re.compile(r"-?\d{1,20}", re.ASCII)
 # Fields whose values are mappings or lists; their scalars have YAML's types. All others are the text as written.
-_NESTED = ("options", "targets")
-_MAX_DEPTH = 4  # targets -> rule -> options -> value
+_NESTED = ("options", "steps", "targets")
+_MAX_DEPTH = 4  # steps -> number -> kind -> options -> value
 
 
-def parse_recipe(data: bytes | str, where: str = "recipe") -> dict[str, Any]:
+def parse_recipe(
+    data: bytes | str, where: str = "recipe", *, folder: FilePath | None = None
+) -> dict[str, Any]:
     """Return the fields that YAML text gives, each checked; a field may be left out.
 
     where: names the text in errors, which read "where:line:column: what".
+    folder: what a relative `calibration` is relative to; None: whether the file exists is not checked.
     Raises: RecipeError, which lists every problem at once.
     """
     reader = _Reader()
     values = reader.fields(_compose(data, where))
-    found = [(reader.mark(path), why) for path, why in [*reader.problems, *problems(values)]]
+    found = [
+        (reader.mark(path), why)
+        for path, why in [*reader.problems, *problems(values), *_missing(values, folder)]
+    ]
     if found:
         ordered = sorted(found, key=lambda problem: (problem[0].line, problem[0].column))
         raise RecipeError("\n".join(f"{_position(where, mark)}: {why}" for mark, why in ordered))
     return values
+
+
+def _missing(values: Mapping[str, Any], folder: FilePath | None) -> Iterator[Problem]:
+    """The calibration text, if it is no file."""
+    text = values.get("calibration")
+    if folder is not None and isinstance(text, str) and not (folder / text).is_file():
+        yield (
+            ("calibration",),
+            f"calibration: there is no file {str(folder / text)!r}; the path is relative to the recipe",
+        )
 
 
 @dataclass(slots=True)

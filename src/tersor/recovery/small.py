@@ -6,8 +6,8 @@ moved so that the quantized model's outputs come closer to the original's on the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,17 +18,12 @@ from tersor.calibrate.model_inputs import frozen
 from tersor.calibrate.text import CalibrationText
 from tersor.calibrate.threads import single_thread
 from tersor.planner.plan import Plan, TensorPlan
-from tersor.recovery.losses import Loss, choose_loss
+from tersor.recovery.losses import LanguageLoss, Loss, choose_loss
+from tersor.recovery.training import Progress, batch_order, split_batches, train
 
 BATCH_TOKENS = 1024
 N_STEPS = 150
 LEARNING_RATE = 1e-3
-WARMUP_STEPS = 20
-BETAS = (0.9, 0.99)
-# One batch in so many is not trained on: it decides whether the tuned values are better.
-HELD_OUT_EVERY = 8
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,24 @@ class Teacher:
         sizes = [len(self.targets[number]) for number in numbers]
         found = [self.loss.distance(model, self.batches[n], self.targets[n]) for n in numbers]
         return float(np.average(found, weights=sizes))
+
+    def backward(self, model: nn.Module, number: int) -> float:
+        """Add the gradient of the mean distance over one batch; returns that mean."""
+        return self.loss.backward(model, self.batches[number], self.targets[number])
+
+    def of_channels(self, channels: Sequence[int] | None) -> Teacher:
+        """The teacher of a model whose hidden states have only some of the original's channels.
+
+        Embeddings are compared in the channels that are left. Language models need no change: their logits stay
+        comparable.
+        """
+        if channels is None or isinstance(self.loss, LanguageLoss):
+            return self
+        index = torch.tensor(channels)
+        width = max(channels) + 1
+        if any(target.shape[-1] < width for target in self.targets):
+            return self  # classes or numbers, not hidden states
+        return replace(self, targets=[target[..., index] for target in self.targets])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +88,7 @@ def small_tensors(model: nn.Module, plan: Plan) -> dict[str, TensorPlan]:
     """What is tuned, by parameter name: everything of fixed precision that the model has."""
     names = {name for name, _ in model.named_parameters()}
     return {
-        tensor.parameter: tensor
-        for tensor in plan.tensors
-        if tensor.is_quantized and tensor.is_fixed and tensor.parameter in names
+        tensor.parameter: tensor for tensor in plan.tensors if tensor.is_fixed and tensor.parameter in names
     }
 
 
@@ -97,14 +108,14 @@ def tune_small(
     Deterministic for a seed, with torch on one thread inside. progress: called with (done, total).
     """
     small = small_tensors(model, plan)
-    held_out, trained = _split(len(teacher.batches))
+    held_out, trained = split_batches(len(teacher.batches))
     parameters = dict(model.named_parameters())
     tuned = [parameters[name] for name in small]
     with single_thread(), frozen(model):
         before = teacher.distance(model, held_out)
         saved = [parameter.detach().clone() for parameter in tuned]
-        order = _order(trained, n_steps if tuned else 0, seed)
-        _train(model, teacher, tuned, order, learning_rate, progress or (lambda done, total: None))
+        order = batch_order(trained, n_steps if tuned else 0, seed)
+        train(tuned, lambda number: teacher.backward(model, number), order, learning_rate, progress)
         after = teacher.distance(model, held_out)
         if not after < before:  # NaN is no improvement either
             with torch.no_grad():
@@ -116,49 +127,3 @@ def tune_small(
         for name, tensor in small.items()
     }
     return Tuned(values, len(order), before, after)
-
-
-def _split(n_batches: int) -> tuple[list[int], list[int]]:
-    """(numbers of the batches held out, numbers of those trained on); a single batch is both."""
-    if n_batches < 2:
-        return [0], [0]
-    held_out = list(range(n_batches // 2 % HELD_OUT_EVERY, n_batches, HELD_OUT_EVERY))
-    return held_out, [number for number in range(n_batches) if number not in held_out]
-
-
-def _order(numbers: Sequence[int], n_steps: int, seed: int) -> list[int]:
-    """The batch of every step: all in random order, again and again."""
-    generator = np.random.default_rng(seed)
-    rounds = -(-n_steps // len(numbers))
-    return [int(n) for _ in range(rounds) for n in generator.permutation(numbers)][:n_steps]
-
-
-def _train(
-    model: nn.Module,
-    teacher: Teacher,
-    tuned: Sequence[nn.Parameter],
-    order: Sequence[int],
-    learning_rate: float,
-    progress: Progress,
-) -> None:
-    if not order:
-        return
-    for parameter in tuned:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(tuned, lr=learning_rate, betas=BETAS, weight_decay=0.0)
-    try:
-        for step, number in enumerate(order):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate * _schedule(step, len(order))
-            teacher.loss.backward(model, teacher.batches[number], teacher.targets[number])
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            progress(step + 1, len(order))
-    finally:
-        for parameter in tuned:
-            parameter.requires_grad_(False)
-
-
-def _schedule(step: int, n_steps: int) -> float:
-    """Share of the learning rate: a short rise, then a straight line down."""
-    return min(1.0, (step + 1) / WARMUP_STEPS) * (n_steps - step) / n_steps

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tersor.npy import read_npy
 from tersor.recovery.stages import Seen, Stage
 
 
@@ -28,7 +29,7 @@ class SeenSpool:
     def get(self, number: int, batch: int, stage: Stage) -> Seen:
         """What passed stage `number` in a batch."""
         inputs, *residuals = (
-            torch.from_numpy(np.load(self._path(number, batch, part)))
+            torch.from_numpy(read_npy(self._path(number, batch, part)))
             for part in range(1 + len(stage.residuals))
         )
         return Seen(inputs, dict(zip(stage.residuals, residuals, strict=True)))

@@ -1,0 +1,1 @@
+"""Modules that compute from what is stored, where that is faster than the plain weight."""
