@@ -29,11 +29,11 @@ def read_npy(path: Path, *, mapped: bool = False) -> np.ndarray:
     with open(path, "rb") as file:
         dtype, order, shape = _read_header(file, str(path))
         offset = file.tell()
-    if path.stat().st_size - offset != prod(shape) * dtype.itemsize:
-        raise ValueError(
-            f"{path}: {path.stat().st_size - offset} bytes of elements, {shape} {dtype} needs others"
-        )
-    if mapped and prod(shape):
+    n_elements: int = prod(shape)
+    n_bytes = path.stat().st_size - offset
+    if n_bytes != n_elements * dtype.itemsize:
+        raise ValueError(f"{path}: {n_bytes} bytes of elements do not make {shape} {dtype}")
+    if mapped and n_elements:
         return np.memmap(path, dtype, "r", offset, shape, order)
     return np.fromfile(path, dtype, offset=offset).reshape(shape, order=order)
 
