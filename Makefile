@@ -78,6 +78,7 @@ $(venv)/.installed-demo: $(project) $(venv)/.build-tools
 	touch $@ $(venv)/.built
 
 $(venv)/.installed-test: $(project) $(venv)/.build-tools
+	$(install) seqeval  # comes as sources whose build needs packages of its own, which --no-build-isolation leaves out
 	$(install) $(editable) '.[torch,eval,report,track,demo,test]'
 	touch $@ $(venv)/.built
 
