@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python; d
     $$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BENCHMARKS ?= $(addprefix benchmarks/,$(addsuffix .py,startup memory opening lossless codes determinism quality ablation peers damage interrupt)) \
+BENCHMARKS ?= $(addprefix benchmarks/,$(addsuffix .py,startup memory opening lossless codes determinism quality ablation peers pruning low_rank structured recipes ner damage interrupt)) \
    $(if $(TERSOR_DECODER),benchmarks/decoder.py)
 
 venv := $(abspath $(VENV))

@@ -55,3 +55,18 @@ def test_mixture_of_shares_sums_to_one(values: list[int]) -> None:
     assert abs(found.sum() - 1) < 1e-9
     if not first.any():
         np.testing.assert_allclose(found, second / second.sum())
+
+
+def test_text_of_a_task_says_more_than_the_prior() -> None:
+    counts = np.zeros(1000)
+    counts[900] = 50.0
+    usual = row_weights(counts, None, is_vocabulary=True)
+    task = row_weights(counts, None, is_vocabulary=True, is_task=True)
+    assert task[900] > 5 * usual[900]
+
+
+def test_energy_is_that_of_a_use_wherever_counts_come_from() -> None:
+    energy, uses = np.full(100, 8.0), np.full(100, 2.0)
+    counts = np.arange(100.0)
+    expected = row_weights(counts, None, is_vocabulary=True)
+    np.testing.assert_allclose(row_weights(counts, energy, uses=uses, is_vocabulary=True), expected)

@@ -9,6 +9,7 @@ from models import tiny_bert, tiny_llama
 from tersor.calibrate.text import (
     N_TOKENS,
     N_TOKENS_OF_DECODERS,
+    CalibrationText,
     default_text,
     default_tokens,
     text_from_file,
@@ -80,3 +81,28 @@ def test_unused_tokens_are_found_by_name(llama) -> None:
 def test_decoders_read_fewer_tokens(bert, llama) -> None:
     assert default_tokens(bert[0]) == N_TOKENS
     assert default_tokens(llama[0]) == N_TOKENS_OF_DECODERS < N_TOKENS
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_tokens_of_the_whole_file_are_counted(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    model, tokenizer = request.getfixturevalue(kind)
+    path = tmp_path / "text.txt"
+    path.write_text("the cat sat on the mat and looked at it.\n" * 400, encoding="utf-8")
+    sample, whole = (text_from_file(path, tokenizer, model, n_tokens) for n_tokens in (200, 10**6))
+    assert sample.n_tokens < 0.5 * whole.n_tokens
+    assert sample.token_counts == whole.token_counts
+    assert sample.sha256 != CalibrationText(sample.sequences, sample.source).sha256
+    n_rows = len(tokenizer)
+    assert sample.uses(n_rows).sum() >= whole.n_tokens
+
+
+def test_sequences_left_out_are_not_counted() -> None:
+    counts = ((1, 5), (2, 2), (3, 1))
+    text = CalibrationText(((1, 1, 3), (1, 2)), "", counts)
+    kept = text.keeping(((1, 2),))
+    assert kept.sequences == ((1, 2),)
+    assert kept.uses(5).tolist() == [0, 3, 2, 0, 0]
+    assert text.uses(3).tolist() == [0, 5, 2], "ids beyond the vocabulary are left out"
+    assert CalibrationText(((1, 1, 3),), "").uses(4).tolist() == [0, 2, 0, 1]

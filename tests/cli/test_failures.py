@@ -31,7 +31,12 @@ sys.exit(main())
 def _run_replaced(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = _REPLACED.format(body=body)
     return subprocess.run(
-        [sys.executable, "-c", code, "methods", *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, "methods", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        # Under nohup a child would ignore it too.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 

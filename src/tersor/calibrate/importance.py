@@ -13,6 +13,9 @@ POSITION_OFFSET = 16
 # (exponent 1 instead of .65: error .0125 instead of .0067 at 3 bits, DESIGN 5).
 PRIOR_SHARE = 0.5
 TEMPER = 0.65
+# Where the text is that of the model's task, and counted whole, it says more than Zipf's law does.
+TASK_PRIOR_SHARE = 0.2
+TASK_TEMPER = 1.0
 # An unused token's row still decodes to something: a tenth of the rarest token's share.
 UNUSED_SHARE = 0.1
 # Language models: the model's own mean prediction is the better count (decoder prototype, DESIGN 5).
@@ -28,19 +31,23 @@ def row_weights(
     energy: np.ndarray | None,
     *,
     is_vocabulary: bool,
+    uses: np.ndarray | None = None,
     unused: Sequence[int] = (),
     predicted: np.ndarray | None = None,
+    is_task: bool = False,
 ) -> np.ndarray:
     """Importance of each row, float64 > 0 with mean 1: (frequency * energy per use) ** TEMPER.
 
-    counts: (rows,) uses in the calibration text. energy: (rows,) sum of squared gradients over these uses, or None.
+    counts: (rows,) uses in the whole text. energy: (rows,) sum of squared gradients over some of these uses, or None.
+    uses: (rows,) those; None: all of them. is_task: TASK_PRIOR_SHARE and TASK_TEMPER count.
     predicted: (rows,) how often the model itself expects each token (language models), of any scale.
     """
-    shares = [(prior_frequency(len(counts), is_vocabulary, unused), PRIOR_SHARE), (counts, 1 - PRIOR_SHARE)]
+    prior_share, temper = (TASK_PRIOR_SHARE, TASK_TEMPER) if is_task else (PRIOR_SHARE, TEMPER)
+    shares = [(prior_frequency(len(counts), is_vocabulary, unused), prior_share), (counts, 1 - prior_share)]
     if predicted is not None:
         shares = [(shares[0][0], PREDICTED_PRIOR_SHARE), (counts, COUNT_SHARE), (predicted, PREDICTED_SHARE)]
     frequency = mixed(shares)
-    weights = (frequency * _energy_per_use(counts, energy)) ** TEMPER
+    weights = (frequency * _energy_per_use(counts if uses is None else uses, energy)) ** temper
     return np.asarray(weights / weights.mean())
 
 

@@ -21,13 +21,17 @@ EXPERT_PRIOR_TOKENS = 256.0
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the passes found, by parameter name. head: name and sums of the head over the vocabulary."""
+    """What the passes found, by parameter name. head: name and sums of the head over the vocabulary.
+
+    is_task: the model answers for one task, whose text is what it will see; see `importance.TASK_PRIOR_SHARE`.
+    """
 
     text: CalibrationText
     linear: Mapping[str, LinearSums]
     lookups: Mapping[str, LookupSums]
     head: tuple[str, HeadSums] | None
     unused: Sequence[int]
+    is_task: bool = False
 
 
 def all_row_weights(roles: Sequence[ParameterRole], evidence: Evidence) -> dict[str, np.ndarray]:
@@ -58,22 +62,25 @@ def _embedding(role: ParameterRole, evidence: Evidence) -> np.ndarray:
     """Of its lookups; a tied one also of its products, in proportion to the energy of each."""
     lookups = evidence.lookups.get(role.name)
     counts = _counts(role, evidence)
+    uses = None if lookups is None else lookups.row_count.numpy().astype(np.float64)
     head = evidence.head[1] if evidence.head is not None else None
     by_use = row_weights(
-        counts if lookups is None or role.is_vocabulary else lookups.row_count.numpy().astype(np.float64),
+        counts if uses is None or role.is_vocabulary else uses,
         None if lookups is None else lookups.row_energy.numpy().astype(np.float64),
+        uses=uses,
         is_vocabulary=role.is_vocabulary,
+        is_task=evidence.is_task,
         unused=_known(role, evidence),
         predicted=head.probability.numpy().astype(np.float64)
         if head is not None and _fits(role, head)
         else None,
     )
-    uses = [(by_use, lookups.energy if lookups is not None else 1.0)]
+    shares = [(by_use, lookups.energy if lookups is not None else 1.0)]
     if evidence.head is not None and evidence.head[0] == role.name:
-        uses.append((_head(role, evidence.head[1], evidence), evidence.head[1].energy))
+        shares.append((_head(role, evidence.head[1], evidence), evidence.head[1].energy))
     elif role.name in evidence.linear and (products := evidence.linear[role.name]).row_energy is not None:
-        uses.append((products.row_energy[0].numpy(), products.energy))
-    return _normalised(mixed(uses)) if sum(energy for _, energy in uses) > 0 else by_use
+        shares.append((products.row_energy[0].numpy(), products.energy))
+    return _normalised(mixed(shares)) if sum(energy for _, energy in shares) > 0 else by_use
 
 
 def _head(role: ParameterRole, head: HeadSums, evidence: Evidence) -> np.ndarray:
@@ -95,10 +102,7 @@ def _experts(sums: LinearSums) -> np.ndarray:
 
 
 def _counts(role: ParameterRole, evidence: Evidence) -> np.ndarray:
-    if not role.is_vocabulary:
-        return np.zeros(role.shape[0])
-    ids = np.fromiter((token for sequence in evidence.text.sequences for token in sequence), np.int64)
-    return np.bincount(ids, minlength=role.shape[0])[: role.shape[0]].astype(np.float64)
+    return evidence.text.uses(role.shape[0]) if role.is_vocabulary else np.zeros(role.shape[0])
 
 
 def _known(role: ParameterRole, evidence: Evidence) -> list[int]:

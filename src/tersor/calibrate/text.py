@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,45 @@ _UNUSED = re.compile(r"unused|reserved|extra_id|placeholder|<pad|\[PAD", re.IGNO
 
 @dataclass(frozen=True, slots=True)
 class CalibrationText:
-    """Token sequences (lists of ids, each at least 1 long), where they come from, and the SHA-256 of the ids."""
+    """Token sequences (lists of ids, each at least 1 long), and where they come from.
+
+    token_counts: (id, uses) of the tokens of the whole text that the sequences are a sample of; (): of no other text.
+    """
 
     sequences: tuple[tuple[int, ...], ...]
     source: str
+    token_counts: tuple[tuple[int, int], ...] = ()
 
     @property
     def n_tokens(self) -> int:
         return sum(map(len, self.sequences))
 
+    def keeping(self, sequences: tuple[tuple[int, ...], ...]) -> CalibrationText:
+        """The text without all its other sequences, which are uncounted too."""
+        if not self.token_counts:
+            return replace(self, sequences=sequences)
+        left = dict(self.token_counts)
+        for part, sign in ((self.sequences, -1), (sequences, 1)):
+            for token in (token for sequence in part for token in sequence):
+                left[token] += sign
+        counts = tuple((token, count) for token, count in left.items() if count > 0)
+        return replace(self, sequences=sequences, token_counts=counts)
+
+    def uses(self, n_tokens: int) -> np.ndarray:
+        """(n_tokens,) how often each token of the vocabulary occurs in the text, float64."""
+        found = np.zeros(n_tokens)
+        if self.token_counts:
+            ids, counts = np.array(self.token_counts, np.int64).T
+            known = ids < n_tokens
+            found[ids[known]] = counts[known]
+            return found
+        ids = np.fromiter((token for sequence in self.sequences for token in sequence), np.int64)
+        return np.bincount(ids, minlength=n_tokens)[:n_tokens].astype(np.float64)
+
     @property
     def sha256(self) -> str:
-        digest = hashlib.sha256()
+        """Of the ids and the counts."""
+        digest = hashlib.sha256(np.array(self.token_counts, "<i8").tobytes())
         for sequence in self.sequences:
             digest.update(np.array([len(sequence), *sequence], "<i8").tobytes())
         return digest.hexdigest()
@@ -85,14 +112,15 @@ def text_from_file(
         raise UsageError(f"calibration text {path} is empty; give a UTF-8 text file of some thousand words")
     n_tokens = default_tokens(model) if n_tokens is None else n_tokens
     if is_decoder(model):
-        windows = _windows(_tokenize(tokenizer, [text], None)[0], _window(model))
-        sequences = _spread(windows, n_tokens)
+        whole = _tokenize(tokenizer, [text], None)
+        sequences = _spread(_windows(whole[0], _window(model)), n_tokens)
     else:
         lines = [line for line in text.split("\n") if line.strip()]
         pieces = lines if path.suffix == LINES_SUFFIX else sentences_of(text) or lines
         order = np.random.RandomState(seed).permutation(len(pieces))
-        sequences = _take(_tokenize(tokenizer, [pieces[i] for i in order], _window(model)), n_tokens)
-    return CalibrationText(_tuples(sequences), f"file: {path.name}")
+        whole = _tokenize(tokenizer, [pieces[i] for i in order], _window(model))
+        sequences = _take(whole, n_tokens)
+    return CalibrationText(_tuples(sequences), f"file: {path.name}", _token_counts(whole))
 
 
 def default_tokens(model: nn.Module) -> int:
@@ -156,6 +184,13 @@ def _spread(windows: list[list[int]], n_tokens: int) -> list[list[int]]:
     """Windows that hold about n_tokens, evenly spaced over the text."""
     count = max(1, min(len(windows), n_tokens // max(1, len(windows[0]))))
     return [windows[i * len(windows) // count] for i in range(count)]
+
+
+def _token_counts(sequences: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    ids, counts = np.unique(
+        np.concatenate([np.asarray(ids, np.int64) for ids in sequences]), return_counts=True
+    )
+    return tuple(zip(ids.tolist(), counts.tolist(), strict=True))
 
 
 def _tuples(sequences: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:

@@ -17,7 +17,7 @@ from tersor.calibrate.head import HeadSums, LanguageModel
 from tersor.calibrate.matrices import MatrixSums
 from tersor.calibrate.memory import return_free_memory
 from tersor.calibrate.model_inputs import frozen
-from tersor.calibrate.objective import EncoderOutput, Objective, choose_objective
+from tersor.calibrate.objective import Distributions, EncoderOutput, Numbers, Objective, choose_objective
 from tersor.calibrate.pass_sequence import PassSequence, choose_settings, typical_first
 from tersor.calibrate.passes import Pass
 from tersor.calibrate.roles import ParameterRole, parameter_roles
@@ -93,7 +93,8 @@ def collect(
             row_factors=found.row_factors,
             output_hessians=found.output_hessians,
             row_weights=all_row_weights(
-                list(roles.values()), Evidence(kept, last.linear, last.lookups, head, unused)
+                list(roles.values()),
+                Evidence(kept, last.linear, last.lookups, head, unused, _is_task(objective)),
             ),
             input_scales=_input_scales(last),
             provenance=_provenance(text, seed),
@@ -200,7 +201,12 @@ def _held_out(text: CalibrationText, objective: Objective) -> tuple[CalibrationT
     stride = max(4, text.n_tokens // wanted)
     batches = make_batches(text.sequences[stride // 2 :: stride], BATCH_TOKENS)
     kept = tuple(s for i, s in enumerate(text.sequences) if i % stride != stride // 2)
-    return replace(text, sequences=kept), batches
+    return text.keeping(kept), batches
+
+
+def _is_task(objective: Objective) -> bool:
+    """Whether the model answers for one task: classes or a number, of the text or of each token."""
+    return isinstance(objective, Distributions | Numbers)
 
 
 def _provenance(text: CalibrationText, seed: int) -> dict[str, str | int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def _split(text: CalibrationText, n_tokens: int) -> Texts:
     stride = 2 if text.n_tokens > n_tokens + HELD_OUT_TOKENS // 2 else _HELD_OUT_SHARE
     held_out = text.sequences[stride - 1 :: stride]
     rest = tuple(s for number, s in enumerate(text.sequences) if number % stride != stride - 1)
-    return Texts(replace(text, sequences=rest), held_out)
+    return Texts(text.keeping(rest), held_out)
 
 
 def _held_out_default(text: CalibrationText, tokenizer: Any, model: Any, seed: int) -> Sequences:
