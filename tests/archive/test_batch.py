@@ -144,7 +144,8 @@ def test_bad_arguments_say_what_is_needed(packed) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_a_changed_byte_of_a_block_is_found(packed, data: st.DataObject) -> None:
+def test_a_changed_byte_of_a_block_is_found_or_means_nothing(packed, data: st.DataObject) -> None:
+    """What means nothing: a row length beyond the block's words, say, which stands for one row as any longer does."""
     path, tensors = packed
     file_bytes = bytearray(path.read_bytes())
     with open_bytes(bytes(file_bytes)) as archive:
@@ -155,8 +156,14 @@ def test_a_changed_byte_of_a_block_is_found(packed, data: st.DataObject) -> None
     at = begin + data.draw(st.integers(0, n_stream - 1))
     file_bytes[at] ^= data.draw(st.integers(1, 255))
     with open_bytes(bytes(file_bytes)) as archive:
-        with pytest.raises((CorruptError, NewerFormatError), match=rf"tensor '{name}'"):
-            archive.read_all(threads=data.draw(st.integers(1, 2)))
+        found: dict[str, np.ndarray] = {}
+        message = f"tensor '{name}'"
+        try:
+            found = archive.read_all(threads=data.draw(st.integers(1, 2)))
+        except (CorruptError, NewerFormatError) as exc:
+            message = str(exc)
+        assert f"tensor '{name}'" in message
+        assert found == {} or bytes_of(found) == {key: array.tobytes() for key, array in tensors.items()}
         rest = archive.read_all([other for other in tensors if other != name])
     assert bytes_of(rest) == {other: array.tobytes() for other, array in tensors.items() if other != name}
 
